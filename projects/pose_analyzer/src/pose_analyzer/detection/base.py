@@ -11,10 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-
-from pose_analyzer.errors import DetectorError
 from shared_utils.data_models import Poses
 from shared_utils.skeletons import Skeleton
+
+from pose_analyzer.errors import DetectorError
 
 MIN_IMAGE_PX = 16
 """Shortest image side that a detector takes, px."""
@@ -22,22 +22,22 @@ MIN_IMAGE_PX = 16
 
 @runtime_checkable
 class PoseDetector(Protocol):
-    """Finds people and their keypoints in images.
-
-    Attributes:
-        name: Short name, as `create_detector` takes it.
-        skeleton: Names of the keypoints in every result.
-        models: Weight name -> sha256 of the file in use, for the record of a session.
-    """
+    """Finds people and their keypoints in images."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Short name, as `create_detector` takes it."""
+        ...
 
     @property
-    def skeleton(self) -> Skeleton: ...
+    def skeleton(self) -> Skeleton:
+        """Names of the keypoints in every result."""
+        ...
 
     @property
-    def models(self) -> Mapping[str, str]: ...
+    def models(self) -> Mapping[str, str]:
+        """Weight name -> sha256 of the file in use, for the record of a session."""
+        ...
 
     def detect(self, images: Sequence[NDArray[np.uint8]], *, stream_ids: Sequence[str] | None = None) -> list[Poses]:
         """People in each image, one `Poses` per image in the same order.
