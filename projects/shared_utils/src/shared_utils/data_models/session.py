@@ -17,7 +17,8 @@ class Session:
     """What one analysis of one source gave.
 
     Args:
-        source: What was analysed, credentials removed.
+        source: What was analysed: a file's name or an address, credentials removed.
+        source_info: Facts about it: size in px, rate, codec, sha256 of a file.
         stream_id: Name of the stream in events.
         duration_s: Media time between the first and the last analysed frame, seconds.
         frames: Number of frames analysed.
@@ -31,6 +32,7 @@ class Session:
     """
 
     source: str
+    source_info: Mapping[str, Any] = field(default_factory=dict)
     stream_id: str = "stream"
     duration_s: float = 0.0
     frames: int = 0
