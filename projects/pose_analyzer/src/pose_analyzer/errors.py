@@ -41,3 +41,7 @@ class ExerciseError(PoseAnalyzerError, ValueError):
 
 class SceneError(PoseAnalyzerError, ValueError):
     """The description of a synthetic scene is not valid."""
+
+
+class PipelineError(PoseAnalyzerError):
+    """A stage fails on every frame, so that going on would only waste time."""

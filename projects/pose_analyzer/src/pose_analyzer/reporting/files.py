@@ -257,6 +257,7 @@ def _csv(rows: list[Any]) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, float):
         return "" if math.isnan(value) else f"{value:.4f}".rstrip("0").rstrip(".")
-    if isinstance(value, str) and value[:1] in "=+-@\t":
-        return "'" + value  # spreadsheets would run it as a formula
+    if isinstance(value, str):
+        value = value.replace("\r", " ")  # the csv module does not quote it, readers take it for a line end
+        return "'" + value if value[:1] in ("=", "+", "-", "@", "\t") else value  # spreadsheets would run it as a formula
     return "" if value is None else value

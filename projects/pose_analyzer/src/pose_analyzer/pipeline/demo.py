@@ -1,0 +1,108 @@
+"""The built-in demo: the athlete as a clip and as an endless live source, judged against its truth."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from pose_analyzer.resources import find_config
+from pose_analyzer.synthetic import Scene
+from pose_analyzer.video import SourceInfo
+from shared_utils.data_models import Frame, Session
+from shared_utils.skeletons import BLAZEPOSE_33
+
+_BODY = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))
+
+
+def demo_scene() -> tuple[Scene, str]:
+    """The scene of `config/scenes/demo.yaml` and the exercise it shows."""
+    scene = Scene.from_yaml(find_config("scenes/demo.yaml"))
+    return scene, scene.people[0].motion.exercise
+
+
+class DemoSource:
+    """The demo scene as a camera that never ends, at its natural pace.
+
+    Args:
+        clock: Seconds that never run backwards.
+        wait: Sleeps the given seconds.
+    """
+
+    stream_id = "demo"
+    damage = None
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, wait: Callable[[float], None] = time.sleep) -> None:
+        self._scene, self.exercise = demo_scene()
+        self._clock, self._wait = clock, wait
+        first, _ = self._scene.frame_at(0)
+        self.info = SourceInfo(
+            width=first.width,
+            height=first.height,
+            nominal_fps=self._scene.image.fps,
+            frame_count=None,
+            duration_s=None,
+            is_live=True,
+            codec="synthetic",
+            name="demo",
+        )
+        self.dropped = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        start, total = self._clock(), len(self._scene)
+        index = 0
+        # A frame's length past the last one keeps the pace across the seam.
+        length_s = self._scene.frame_at(total - 1)[0].timestamp_s + 1.0 / self._scene.image.fps
+        while True:
+            loop, within = divmod(index, total)
+            frame, _ = self._scene.frame_at(within)
+            now_s = loop * length_s + frame.timestamp_s
+            ahead = now_s - (self._clock() - start)
+            if ahead > 0:
+                self._wait(ahead)
+            yield Frame(frame.image, index=index, timestamp_s=now_s, stream_id=self.stream_id)
+            index += 1
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def compare_with_truth(session: Session, scene: Scene) -> dict[str, Any]:
+    """How far the measured session is from the scene's truth.
+
+    Returns:
+        `repetitions` (true number of complete ones), `landmark_error_px` (median over the visible
+        joints of limbs and trunk), `knee_error_deg` (median over both knees), `height_px`.
+    """
+    truths = [scene.truth_at(i) for i in range(len(scene))]
+    series = session.series
+    landmark: list[float] = []
+    knee: list[float] = []
+    rows = {int(f): i for i, f in enumerate(series["frame_index"])} if "frame_index" in series else {}
+    for index, truth in enumerate(truths):
+        if index not in rows:
+            continue
+        row, poses = rows[index], truth.poses()
+        for name in _BODY:
+            at = BLAZEPOSE_33.index(name)
+            if poses.keypoint_confidence[0, at] > 0.5:
+                measured = np.array([series[f"{name}_x_px"][row], series[f"{name}_y_px"][row]])
+                landmark.append(float(np.hypot(*(measured - poses.keypoints_xy[0, at]))))
+        for side in ("left", "right"):
+            name = f"{side}_knee_flexion_deg"
+            knee.append(abs(float(series[f"{side}_knee_flexion_deg"][row]) - truth.projected_angle(0, name)))
+    track = scene.people[0].track_id
+    return {
+        "repetitions": sum(not r.partial for r in scene.repetitions(track)),
+        "landmark_error_px": float(np.nanmedian(landmark)) if landmark else float("nan"),
+        "knee_error_deg": float(np.nanmedian(knee)) if knee else float("nan"),
+        "height_px": scene.image.height,
+    }

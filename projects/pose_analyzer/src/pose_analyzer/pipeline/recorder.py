@@ -1,0 +1,93 @@
+"""Collects measurements row by row and turns them into a `Series`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared_utils.data_models import Angles, Frame, Poses, Series
+from shared_utils.skeletons import Skeleton
+
+
+class SeriesRecorder:
+    """One row per tracked person and frame.
+
+    Args:
+        keypoints: Also keep pixel and world coordinates of every keypoint (about 0.9 kB a row).
+    """
+
+    def __init__(self, *, keypoints: bool = True) -> None:
+        self._keypoints = keypoints
+        self._skeleton: Skeleton | None = None
+        self._angle_names: tuple[str, ...] = ()
+        self._fixed: list[tuple[int, float, int, float, int]] = []
+        self._boxes: list[NDArray[np.float32]] = []
+        self._angles: list[NDArray[np.float64]] = []
+        self._xy: list[NDArray[np.float32]] = []
+        self._confidence: list[NDArray[np.float32]] = []
+        self._world: list[NDArray[np.float32]] = []
+        self._counts: list[tuple[int, str, float]] = []
+
+    def __len__(self) -> int:
+        return len(self._fixed)
+
+    def add(self, frame: Frame, poses: Poses, angles: Angles, counts: list[tuple[int, str, float]]) -> None:
+        """Append the people of one frame.
+
+        Args:
+            frame: Their frame.
+            poses: n tracked people.
+            angles: Their angles, same rows.
+            counts: n tuples of completed repetitions, phase, counting signal in degrees.
+        """
+        self._skeleton, self._angle_names = poses.skeleton, angles.names
+        for row in range(len(poses)):
+            self._fixed.append(
+                (frame.index, frame.timestamp_s, int(poses.track_ids[row]), float(poses.scores[row]), int(poses.origin[row]))
+            )
+            self._boxes.append(poses.boxes_xyxy[row])
+            self._angles.append(angles.value_deg[row])
+            if self._keypoints:
+                self._xy.append(poses.keypoints_xy[row])
+                self._confidence.append(poses.keypoint_confidence[row])
+                if poses.world_xyz_m is not None:
+                    self._world.append(poses.world_xyz_m[row])
+        self._counts.extend(counts)
+
+    def series(self) -> Series:
+        """Everything recorded so far."""
+        if not self._fixed or self._skeleton is None:
+            return Series({})
+        columns: dict[str, NDArray[Any]] = {}
+        for name, values, dtype in zip(
+            ("frame_index", "timestamp_s", "track_id", "score", "origin"),
+            zip(*self._fixed, strict=True),
+            (np.int64, np.float64, np.int64, np.float32, np.int8),
+            strict=True,
+        ):
+            columns[name] = np.array(values, dtype)
+        counts, phases, signal = zip(*self._counts, strict=True)
+        columns |= {
+            "repetitions": np.array(counts, np.int32),
+            "phase": np.array(phases, object),
+            "signal_deg": np.array(signal, np.float64),
+        }
+        columns |= _spread(np.stack(self._angles), self._angle_names)
+        columns |= _spread(np.stack(self._boxes), ("box_x1_px", "box_y1_px", "box_x2_px", "box_y2_px"))
+        if self._keypoints:
+            names = self._skeleton.keypoints
+            xy, confidence = np.stack(self._xy), np.stack(self._confidence)
+            columns |= _spread(xy[..., 0], [f"{n}_x_px" for n in names]) | _spread(xy[..., 1], [f"{n}_y_px" for n in names])
+            columns |= _spread(confidence, [f"{n}_confidence" for n in names])
+            if len(self._world) == len(self._fixed):
+                world = np.stack(self._world)
+                for axis, letter in enumerate("xyz"):
+                    columns |= _spread(world[..., axis], [f"{n}_world_{letter}_m" for n in names])
+        return Series(columns)
+
+
+def _spread(values: NDArray[Any], names: tuple[str, ...] | list[str]) -> dict[str, NDArray[Any]]:
+    """Columns of a (rows, len(names)) array by name."""
+    return {name: np.ascontiguousarray(values[:, i]) for i, name in enumerate(names)}

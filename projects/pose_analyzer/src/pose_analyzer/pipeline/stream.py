@@ -1,0 +1,267 @@
+"""One stream from frames to measurements: detect, identify, smooth, measure, count.
+
+`Pipeline(...).run(source)` yields one `Update` per frame. The pipeline holds the state of one stream;
+a second stream needs a second pipeline (they may share a detector). The walk is causal: an update
+depends on the frames up to it and on nothing else, so a live stream and a file give the same result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pose_analyzer.biomechanics import joint_angles
+from pose_analyzer.detection import PoseDetector, create_detector
+from pose_analyzer.errors import PipelineError
+from pose_analyzer.exercise import RepetitionCounter, RepState, load_profile
+from pose_analyzer.pipeline.presence import PresenceAnalyzer
+from pose_analyzer.settings import PoseSettings, load_pose_settings
+from pose_analyzer.smoothing import OneEuroPoseFilter
+from pose_analyzer.tracking import ByteTracker
+from pose_analyzer.video import Source, open_source, prefetch
+from shared_utils.data_models import Angles, Event, Frame, Poses
+from shared_utils.logging import get_logger
+
+_log = get_logger(__name__)
+# A stage that fails on this many frames in a row will not recover by itself.
+_MAX_FAILURES_IN_A_ROW = 30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Update:
+    """What one frame gave.
+
+    Args:
+        frame: The frame.
+        poses: Everybody found, smoothed; `track_ids` is -1 for people not confirmed yet.
+        angles: Angles of the confirmed people, in the rows of `tracked`.
+        tracked: The confirmed people among `poses`.
+        events: What happened at this frame.
+        repetitions: Track id -> state of the repetition counter; empty without an exercise.
+        timings_s: Stage -> seconds it took (wall clock, for monitoring only).
+    """
+
+    frame: Frame
+    poses: Poses
+    angles: Angles
+    tracked: Poses
+    events: tuple[Event, ...] = ()
+    repetitions: Mapping[int, RepState] = field(default_factory=dict)
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Measures the people of one stream.
+
+    Args:
+        settings: The settings tree; default: defaults, environment.
+        detector: A ready detector to use (not closed by the pipeline), or None to make one from the
+            settings.
+        stream_id: Name in events and updates.
+        **overrides: Single settings by short name: `exercise`, `device`, `max_people`, or by dotted key
+            in a dict `overrides={"detection.threads": 1}`.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range.
+        DetectorError: The detector cannot be made.
+        ExerciseError: There is no such exercise.
+
+    Example:
+        >>> from pose_analyzer.synthetic import scene_for
+        >>> scene = scene_for("squat", reps=1, width=320, height=240)
+        >>> with Pipeline(exercise="squat") as pipeline:
+        ...     first = next(pipeline.run(frame for frame, _ in scene.frames()))
+        >>> len(first.poses)
+        1
+    """
+
+    def __init__(
+        self,
+        settings: PoseSettings | None = None,
+        *,
+        detector: PoseDetector | None = None,
+        stream_id: str | None = None,
+        exercise: str | Path | None = None,
+        device: str | None = None,
+        max_people: int | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        short = {
+            "exercise.name": None if exercise is None else str(exercise),
+            "detection.device": device,
+            "detection.max_people": max_people,
+        }
+        changes = {k: v for k, v in short.items() if v is not None} | dict(overrides or {})
+        self.settings = _with_changes(settings, changes)
+        name = self.settings.exercise.name
+        self._profile = None if name is None else load_profile(name)
+        self._owns_detector = detector is None
+        self.detector = detector if detector is not None else make_detector(self.settings)
+        self._stream_id = stream_id
+        self.failures: Counter[str] = Counter()
+        self._failed_in_a_row = 0
+        self._reset(stream_id or "stream")
+
+    @property
+    def stream_id(self) -> str:
+        """Name of the stream in events."""
+        return self._current_stream
+
+    def _reset(self, stream_id: str) -> None:
+        s = self.settings
+        self._current_stream = stream_id
+        self._tracker = ByteTracker.from_yaml(s.tracking.config) if s.tracking.config else ByteTracker()
+        chosen = {k: v for k, v in s.smoothing.model_dump(exclude={"enabled"}).items() if v is not None}
+        self._filter = OneEuroPoseFilter(**chosen) if s.smoothing.enabled else None
+        self._presence = PresenceAnalyzer(stream_id, leave_s=s.tracking.leave_s)
+        self._counter = None if self._profile is None else RepetitionCounter(self._profile, stream_id=stream_id)
+        self.detector.forget(stream_id)
+
+    # --- use ----------------------------------------------------------------------------------------
+    def run(self, source: Source | str | Path | int | Iterable[Frame]) -> Iterator[Update]:
+        """Measure a source from its beginning to its end, one update per frame.
+
+        Args:
+            source: An open `Source`, what `open_source` takes (path, address, webcam number), or any
+                iterable of frames. A source opened here is closed here.
+
+        Yields:
+            One update per frame. After the last frame, an update that repeats it when something
+            ended with the stream (a repetition in progress).
+
+        Raises:
+            SourceError: The source cannot be opened or decoded at all.
+            PipelineError: A stage fails on 30 frames in a row.
+        """
+        with contextlib.ExitStack() as stack:
+            frames, stream_id = self._open(source, stack)
+            self._reset(self._stream_id or stream_id)
+            last: Update | None = None
+            for frame in frames:
+                last = self.process(frame)
+                yield last
+            final = self.flush()
+            if final and last is not None:
+                yield Update(frame=last.frame, poses=last.poses, angles=last.angles, tracked=last.tracked, events=tuple(final))
+
+    def _open(self, source: Any, stack: contextlib.ExitStack) -> tuple[Iterable[Frame], str]:
+        video = self.settings.video
+        if isinstance(source, str | Path | int):
+            source = stack.enter_context(open_source(source, stride=video.stride, start_s=video.start_s, end_s=video.end_s))
+        stream_id = getattr(source, "stream_id", "stream")
+        info = getattr(source, "info", None)
+        if video.prefetch and info is not None and not info.is_live:
+            ahead = prefetch(source, size=video.prefetch)
+            stack.callback(getattr(ahead, "close", lambda: None))
+            return ahead, stream_id
+        return source, stream_id
+
+    def process(self, frame: Frame) -> Update:
+        """Measure one frame. Frames come in the order of time.
+
+        A stage that fails costs this frame: it is counted in `failures` and logged once per stage.
+
+        Raises:
+            PipelineError: A stage failed on 30 frames in a row.
+        """
+        timings: dict[str, float] = {}
+        now = frame.timestamp_s
+        repetitions: dict[int, RepState] = {}
+        try:
+            with _stage("detect", timings):
+                poses = self.detector.detect([frame.image], stream_ids=[self._current_stream])[0]
+            with _stage("track", timings):
+                poses = self._tracker.update(poses, timestamp_s=now)
+            with _stage("smooth", timings):
+                poses = poses if self._filter is None else self._filter.update(poses, timestamp_s=now)
+            with _stage("measure", timings):
+                tracked = poses[poses.track_ids >= 0]
+                angles = joint_angles(tracked, timestamp_s=now, min_confidence=self.settings.angles.min_confidence)
+            with _stage("count", timings):
+                events = self._presence.update(tracked.track_ids.tolist(), frame)
+                if self._counter is not None:
+                    events += self._counter.update(angles, timestamp_s=now, frame_index=frame.index)
+                    repetitions = {t: self._counter.state(t) for t in tracked.track_ids.tolist()}
+        except _StageFailedError as failure:
+            self._note_failure(failure, frame)
+            nobody = Poses.empty(self.detector.skeleton)
+            return Update(frame=frame, poses=nobody, tracked=nobody, angles=joint_angles(nobody, timestamp_s=now), timings_s=timings)
+        self._failed_in_a_row = 0
+        return Update(
+            frame=frame,
+            poses=poses,
+            tracked=tracked,
+            angles=angles,
+            events=tuple(events),
+            repetitions=repetitions,
+            timings_s=timings,
+        )
+
+    def flush(self) -> list[Event]:
+        """End of the stream: what is still in progress becomes events."""
+        events = [] if self._counter is None else self._counter.flush()
+        return events + self._presence.flush()
+
+    def _note_failure(self, failure: _StageFailedError, frame: Frame) -> None:
+        cause = failure.__cause__
+        self.failures[failure.stage] += 1
+        self._failed_in_a_row += 1
+        if self.failures[failure.stage] == 1:
+            _log.warning("stage failed on a frame", stage=failure.stage, frame=frame.index, error=str(cause), exc_info=cause)
+        if self._failed_in_a_row >= _MAX_FAILURES_IN_A_ROW:
+            raise PipelineError(
+                f"the stage {failure.stage!r} failed on {self._failed_in_a_row} frames in a row, last at {frame.timestamp_s:.2f} s: {cause}"
+            ) from cause
+
+    def close(self) -> None:
+        """Release the detector if the pipeline made it."""
+        if self._owns_detector:
+            self.detector.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class _StageFailedError(Exception):
+    """Carries the name of the stage from the place of failure to the frame loop."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__(stage)
+        self.stage = stage
+
+
+@contextlib.contextmanager
+def _stage(name: str, timings: dict[str, float]) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    except Exception as error:
+        raise _StageFailedError(name) from error
+    finally:
+        timings[name] = time.perf_counter() - start
+
+
+def _with_changes(settings: PoseSettings | None, changes: Mapping[str, Any]) -> PoseSettings:
+    if settings is None:
+        return load_pose_settings(overrides=changes)
+    data = settings.model_dump()
+    for key, value in changes.items():
+        section, _, name = key.partition(".")
+        data[section] = {**data[section], name: value} if name else value
+    return PoseSettings.model_validate(data)
+
+
+def make_detector(settings: PoseSettings) -> PoseDetector:
+    """The detector that the settings name."""
+    d = settings.detection
+    options: dict[str, Any] = {"threads": d.threads} if d.name == "blazepose" and d.threads else {}
+    return create_detector(d.name, device=d.device, max_people=d.max_people, model=d.model, **options)

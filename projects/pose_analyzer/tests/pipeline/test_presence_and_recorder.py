@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import numpy as np
+
+from pose_analyzer.pipeline.presence import PresenceAnalyzer
+from pose_analyzer.pipeline.recorder import SeriesRecorder
+from shared_utils import COCO_17, Angles, Frame, Poses
+
+
+def _frame(index: int, timestamp_s: float) -> Frame:
+    return Frame(np.zeros((4, 4, 3), np.uint8), index=index, timestamp_s=timestamp_s)
+
+
+def test_a_person_enters_once_and_leaves_after_the_set_time():
+    presence = PresenceAnalyzer("cam", leave_s=1.0)
+    seen = {0.0: [1], 0.5: [], 0.9: [1], 1.5: [], 2.0: []}
+    events = [e for i, (t, ids) in enumerate(seen.items()) for e in presence.update(ids, _frame(i, t))]
+    assert [(e.type.value, e.start_s, e.end_s) for e in events] == [("person_entered", 0.0, 0.0), ("person_left", 0.0, 0.9)]
+
+
+def test_a_person_who_returns_enters_again():
+    presence = PresenceAnalyzer("cam", leave_s=0.5)
+    events = [e.type.value for i, ids in enumerate([[1], [], [1]]) for e in presence.update(ids, _frame(i, float(i)))]
+    assert events == ["person_entered", "person_left", "person_entered"]
+
+
+def test_recorder_keeps_one_row_per_person_and_frame():
+    recorder = SeriesRecorder()
+    poses = Poses(
+        boxes_xyxy=np.array([[0, 0, 1, 1], [2, 2, 3, 3.0]]),
+        scores=np.array([0.5, 0.9]),
+        keypoints_xy=np.arange(2 * 17 * 2).reshape(2, 17, 2),
+        keypoint_confidence=np.ones((2, 17)),
+        skeleton=COCO_17,
+        track_ids=np.array([4, 9]),
+    )
+    angles = Angles(("left_knee_flexion_deg",), poses.track_ids, np.array([[10.0], [np.nan]]))
+    recorder.add(_frame(3, 0.1), poses, angles, [(1, "down", 10.0), (0, "", float("nan"))])
+    series = recorder.series()
+    assert len(series) == 2
+    assert series["track_id"].tolist() == [4, 9]
+    assert series["nose_x_px"].tolist() == [0.0, 34.0]
+    assert series["nose_y_px"].tolist() == [1.0, 35.0]
+    assert series["phase"].tolist() == ["down", ""]
+    np.testing.assert_array_equal(series["left_knee_flexion_deg"], [10.0, np.nan])
+
+
+def test_nothing_recorded_is_an_empty_series():
+    assert len(SeriesRecorder().series()) == 0
