@@ -88,7 +88,8 @@ def lines(stem: str, packages: list[dict]) -> list[str]:
         name = package["name"]
         if stem == "cpu-linux-64" and name in CPU_WHEELS:
             url, digest = CPU_WHEELS[name]
-            assert f"/{name}-{package['version']}%2B" in url, f"CPU_WHEELS: no record of {name} {package['version']}"
+            if f"/{name}-{package['version']}%2B" not in url:
+                sys.exit(f"CPU_WHEELS in scripts/lock.py has no URL and hash for {name} {package['version']}; add them")
             result.append(f"{name} @ {url} --hash=sha256:{digest}")
             continue
         digests = []
@@ -96,7 +97,8 @@ def lines(stem: str, packages: list[dict]) -> list[str]:
             file_name = wheel.get("name") or wheel["url"].rsplit("/", 1)[1]
             if parse_wheel_filename(file_name)[3] & fits:
                 digests.append(wheel["hashes"]["sha256"])
-        assert digests, f"{stem}: no wheel of {name} {package['version']} fits"
+        if not digests:
+            sys.exit(f"{stem}: no wheel of {name} {package['version']} fits CPython 3.11 there; hold it back in config/requirements/app.in")
         result.append(f"{name}=={package['version']} " + " ".join(f"--hash=sha256:{d}" for d in sorted(digests)))
     return sorted(result)
 

@@ -1,0 +1,54 @@
+"""Run the tests the way CI does: both workers, coverage, floor per package, notebooks.
+
+    python scripts/run_tests.py            everything; exit 1 if a test fails or a package is under its floor
+    python scripts/run_tests.py WORDS      pytest WORDS and nothing more (no coverage, no notebooks)
+
+Pytest's own closing line stands in the output; the coverage of each package follows it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import check_coverage
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKERS = "2"
+
+
+def suite(root: Path, report: Path) -> list[str]:
+    """Words of the pytest run over the packages, the scripts and, where there are some, the notebooks."""
+    words = ["-q", "-n", WORKERS, "--dist", "loadfile", "--cov", "--cov-report=", f"--cov-report=json:{report}"]
+    words += ["projects", "scripts/tests"]
+    if any((root / "notebooks").glob("*.ipynb")):
+        words += ["--nbmake", "notebooks"]
+    return words
+
+
+def main(words: list[str]) -> int:
+    report = ROOT / "out" / "coverage.json"
+    report.parent.mkdir(exist_ok=True)
+    report.unlink(missing_ok=True)
+    # Two workers share the cores already; a thread pool per worker on top only makes them wait.
+    env = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **os.environ}
+    command = [sys.executable, "-m", "pytest", *(words or suite(ROOT, report))]
+    code = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+    if words:
+        return code
+    if not report.is_file():
+        print("coverage: no report was written", file=sys.stderr)
+        return code or 1
+    lines, good = check_coverage.check(json.loads(report.read_text()), check_coverage.own_packages())
+    print("\n".join(lines))
+    return code or int(not good)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)
