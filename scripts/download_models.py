@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from rich.table import Table
@@ -60,7 +61,7 @@ def state(row: dict[str, Any]) -> str:
 
 
 def show(listed: list[dict[str, Any]], console: Console) -> None:
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for title in ("name", "MB", "licence", "here", "task"):
         table.add_column(title, justify="right" if title == "MB" else "left", no_wrap=True)
     for row in listed:
