@@ -70,6 +70,8 @@ def settings_from(
     Raises:
         ConfigError: A flag names an unknown key or a wrong value.
     """
+    from shared_utils.config import parse_override
+
     from pose_analyzer.settings import load_pose_settings
 
     flags: dict[str, Any] = {
@@ -80,17 +82,5 @@ def settings_from(
         "detection.max_people": max_people,
         **(more or {}),
     }
-    overrides = dict(_pair(p) for p in pairs or []) | {k: v for k, v in flags.items() if v is not None}
+    overrides = dict(parse_override(p) for p in pairs or []) | {k: v for k, v in flags.items() if v is not None}
     return load_pose_settings(config, overrides)
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    import yaml
-
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise typer.BadParameter(f"{text!r} is not KEY=VALUE, for example detection.threads=1")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        return key.strip(), value

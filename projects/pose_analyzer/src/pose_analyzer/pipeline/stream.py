@@ -253,11 +253,8 @@ def _stage(name: str, timings: dict[str, float]) -> Iterator[None]:
 def _with_changes(settings: PoseSettings | None, changes: Mapping[str, Any]) -> PoseSettings:
     if settings is None:
         return load_pose_settings(overrides=changes)
-    data = settings.model_dump()
-    for key, value in changes.items():
-        section, _, name = key.partition(".")
-        data[section] = {**data[section], name: value} if name else value
-    return PoseSettings.model_validate(data)
+    flat = {f"{section}.{key}": value for section, values in settings.model_dump().items() for key, value in values.items()}
+    return load_pose_settings(overrides=flat | dict(changes))
 
 
 def make_detector(settings: PoseSettings) -> PoseDetector:
