@@ -45,3 +45,7 @@ class SceneError(PoseAnalyzerError, ValueError):
 
 class PipelineError(PoseAnalyzerError):
     """A stage fails on every frame, so that going on would only waste time."""
+
+
+class SinkError(PoseAnalyzerError, OSError):
+    """A video cannot be written."""

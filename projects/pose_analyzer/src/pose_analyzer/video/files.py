@@ -1,0 +1,299 @@
+"""Video files as recordings: true times and numbers, exact seeking, and whatever a damaged file still holds."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pose_analyzer.errors import DamagedSourceError, EmptySourceError, SourceError
+from pose_analyzer.video.container import AV_ERRORS, MAX_PIXELS, OpenVideo, reason
+from pose_analyzer.video.decoding import DecodePass, Losses
+from pose_analyzer.video.info import SourceInfo, TimingReport
+from pose_analyzer.video.picture import PictureConverter
+from pose_analyzer.video.reading import TIME_TOLERANCE_S, Picture
+from pose_analyzer.video.seeking import PacketMap, map_packets
+from pose_analyzer.video.timing import DEFAULT_PERIOD_S, MediaClock, sane_rate
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+_ENDS_EARLY_S = 0.5
+
+
+@dataclass(slots=True)
+class _Walk:
+    """An open video whose first wanted frame is decoded."""
+
+    video: OpenVideo
+    decode: DecodePass
+    first: VideoFrame
+    rest: Iterator[VideoFrame]
+
+
+class ContainerReader:
+    """A video file, or one still picture, read by FFmpeg.
+
+    The first picture is decoded at once, so a file without a single good picture is refused here and not later.
+
+    Args:
+        open_video: Opens the container anew for each walk.
+        name: How messages call it.
+        threads: Decoder threads; 0 decides by the machine.
+        max_pixels: Largest picture, px.
+
+    Raises:
+        SourceError: What `open_video` raises, and:
+        EmptySourceError: There is a video stream, but not a single frame in it.
+        DamagedSourceError: There are frames, but none can be decoded.
+    """
+
+    def __init__(self, open_video: Callable[[], OpenVideo], *, name: str, threads: int = 0, max_pixels: int = MAX_PIXELS) -> None:
+        self.timing = TimingReport()
+        self.damage: str | None = None
+        self._open_video = open_video
+        self._name = name
+        self._threads = threads
+        self._map: PacketMap | None = None
+        self._mapped = False
+        self._head: _Walk | None = None
+        video = open_video()
+        try:
+            stream = video.stream
+            self._still = video.content.kind == "picture"
+            self._base = stream.time_base or Fraction(1, 90_000)
+            rate = sane_rate(stream.average_rate) or sane_rate(stream.guessed_rate)
+            self._period_s = 1 / rate if rate else DEFAULT_PERIOD_S
+            self._announced_s = None if self._still else _announced_s(video)
+            self._converter = PictureConverter(stream.sample_aspect_ratio, max_pixels=max_pixels)
+            self._head = self._first(video)
+            self._origin_pts = self._head.first.pts
+            width, height = self._first_size(self._head.first)
+            self.info = SourceInfo(
+                width=width,
+                height=height,
+                nominal_fps=None if self._still else rate,
+                frame_count=1 if self._still else stream.frames or None,
+                duration_s=self._announced_s,
+                is_live=False,
+                codec=stream.codec_context.name,
+                name=Path(name).name or name,
+            )
+        except BaseException:
+            video.close()
+            raise
+
+    def pictures(self, from_s: float = 0.0) -> Generator[Picture]:
+        """Walk through the pictures whose time is not before `from_s`, exactly, with their true numbers."""
+        walk = self._sought(from_s) if from_s > TIME_TOLERANCE_S else None
+        if walk is not None and self._map is not None:
+            yield from self._walk_on(walk, self._map)
+            return
+        for picture in self._walk_from_start():
+            if picture.timestamp_s >= from_s - TIME_TOLERANCE_S:
+                yield picture
+
+    def ends_early(self, end_s: float) -> str | None:
+        """What to say when the last picture's end lies well before what the header announces; None if it does not."""
+        if self._announced_s is None or end_s >= self._announced_s - max(_ENDS_EARLY_S, 2 * self._period_s):
+            return None
+        return f"the file ends early: {end_s:.2f} s of the {self._announced_s:.2f} s that its header announces could be read"
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._head is not None:
+            self._head.video.close()
+            self._head = None
+
+    def _first(self, video: OpenVideo) -> _Walk:
+        """Decode until the first picture."""
+        decode = DecodePass(video, threads=self._threads)
+        frames = decode.frames()
+        for frame in frames:
+            return _Walk(video, decode, frame, frames)
+        losses = decode.losses
+        if losses.packets or losses.failed or losses.why:
+            why = losses.stopped or losses.why or "the decoder gave none"
+            raise DamagedSourceError(f"{self._name}: is {video.content.label}, but not one picture of it can be decoded ({why})")
+        if video.stream.frames:
+            raise DamagedSourceError(f"{self._name}: announces {video.stream.frames} pictures, but ends before the first; copy it again")
+        raise EmptySourceError(f"{self._name}: has a video stream without a single frame; record or convert it again")
+
+    def _first_size(self, frame: VideoFrame) -> tuple[int, int]:
+        try:
+            image = self._converter.rgb(frame)
+        except SourceError as error:
+            raise DamagedSourceError(f"{self._name}: {error}") from None
+        except AV_ERRORS as error:
+            raise DamagedSourceError(f"{self._name}: its pictures cannot be converted ({reason(error)})") from None
+        return image.shape[1], image.shape[0]
+
+    def _walk_from_start(self) -> Iterator[Picture]:
+        walk, self._head = self._head, None
+        if walk is None:
+            video = self._open_video()
+            try:
+                walk = self._first(video)
+            except BaseException:
+                video.close()
+                raise
+        clock = MediaClock(self._base, self._period_s)
+        self.timing = clock.report
+        last_s = 0.0
+        try:
+            for index, frame in enumerate(self._with_tail(walk)):
+                last_s = clock.stamp(frame.pts)
+                yield self._picture(frame, index, last_s, walk.decode.losses)
+                if self._still:
+                    return
+            self._conclude(walk.decode.losses, last_s)
+        finally:
+            walk.video.close()
+
+    def _walk_on(self, walk: _Walk, packets: PacketMap) -> Iterator[Picture]:
+        """Pictures from a landing on; the packet map numbers them."""
+        clock = MediaClock(self._base, self._period_s)
+        clock.origin_pts = self._origin_pts
+        clock.resume(walk.first.pts or 0)
+        self.timing = clock.report
+        skipped = packets.rank(self._origin_pts or 0)
+        index, last_s = -1, 0.0
+        try:
+            for frame in self._with_tail(walk):
+                last_s = clock.stamp(frame.pts)
+                index = index + 1 if frame.pts is None else max(index + 1, packets.rank(frame.pts) - skipped)
+                yield self._picture(frame, index, last_s, walk.decode.losses)
+            self._conclude(walk.decode.losses, last_s)
+        finally:
+            walk.video.close()
+
+    def _with_tail(self, walk: _Walk) -> Iterator[VideoFrame]:
+        """All frames of a walk; the last ones by a second, single-threaded pass if decoder threads lost them."""
+        last_pts = walk.first.pts
+        yield walk.first
+        for frame in walk.rest:
+            last_pts = frame.pts
+            yield frame
+        if not walk.decode.missing_tail or last_pts is None:
+            return
+        for seek_first in (True, False):
+            video = self._open_video()
+            try:
+                if seek_first and not _seek(video, last_pts):
+                    continue
+                frames = DecodePass(video, threads=1).frames()
+                first = next(frames, None)
+                if first is None or first.pts is None or (seek_first and first.pts > last_pts):
+                    continue
+                for frame in frames:
+                    if frame.pts is not None and frame.pts > last_pts:
+                        walk.decode.losses.pictures += 1
+                        yield frame
+                return
+            finally:
+                video.close()
+
+    def _sought(self, from_s: float) -> _Walk | None:
+        """Jump to the key frame before `from_s` and decode up to it; None if this file cannot be sought exactly."""
+        if not self._mapped:
+            self._mapped = True
+            video = self._open_video()
+            try:
+                self._map = map_packets(video)
+            finally:
+                video.close()
+        if self._map is None or self._origin_pts is None:
+            return None
+        wanted = self._map.rank(self._origin_pts + math.ceil(Fraction(from_s - TIME_TOLERANCE_S) / self._base))
+        if wanted >= len(self._map.pts):
+            return None
+        for start in self._map.starts(self._map.pts[wanted]):
+            walk = self._land(start, self._map.pts[wanted])
+            if walk is not None:
+                return walk
+        return None
+
+    def _land(self, start: int, wanted_pts: int) -> _Walk | None:
+        """Seek and decode up to the wanted picture; None if it does not come out."""
+        video = self._open_video()
+        if _seek(video, start):
+            decode = DecodePass(video, threads=self._threads)
+            frames = decode.frames()
+            for frame in frames:
+                if frame.pts == wanted_pts:
+                    return _Walk(video, decode, frame, frames)
+                if frame.pts is not None and frame.pts > wanted_pts:
+                    break
+        video.close()
+        return None
+
+    def _picture(self, frame: VideoFrame, index: int, time_s: float, losses: Losses) -> Picture:
+        duration_s = float(frame.duration * self._base) if frame.duration else self._period_s
+        # Some demuxers announce one tick for every picture; the nominal period is nearer the truth.
+        if not 0.1 * self._period_s <= duration_s <= 60:
+            duration_s = self._period_s
+        return Picture(index, time_s, duration_s, partial(self._rgb, frame, losses))
+
+    def _rgb(self, frame: VideoFrame, losses: Losses) -> NDArray[np.uint8] | None:
+        """Colours of a frame; one that cannot be converted costs itself, not the file."""
+        try:
+            return self._converter.rgb(frame)
+        except (SourceError, *AV_ERRORS) as error:
+            losses.failed += 1
+            losses.note(str(error) if isinstance(error, SourceError) else reason(error))
+            return None
+
+    def _conclude(self, losses: Losses, last_s: float) -> None:
+        """Put what a walk to the end lost into a sentence."""
+        end_s = last_s + self._period_s
+        first = "" if losses.first_failure is None else f", the first after picture {losses.first_failure}"
+        if losses.stopped:
+            self.damage = f"the file is damaged: reading stopped after {end_s:.2f} s ({losses.stopped})"
+        elif early := self.ends_early(end_s):
+            self.damage = early
+        elif losses.failed:
+            self.damage = f"the file is damaged: {losses.failed} pictures could not be decoded{first} ({losses.why})"
+        elif losses.why:
+            self.damage = f"the file is damaged: a part could not be read{first} ({losses.why})"
+
+
+def _seek(video: OpenVideo, start: int) -> bool:
+    try:
+        video.container.seek(start, stream=video.stream, backward=True)
+    except AV_ERRORS:
+        return False
+    return True
+
+
+def _announced_s(video: OpenVideo) -> float | None:
+    """Length of the video stream by its header, seconds from its first picture."""
+    stream = video.stream
+    if video.container.format.name == "dhav":
+        # Whole seconds between the dates of the first and the last packet; it tells nothing about what is missing.
+        return None
+    if stream.duration and stream.time_base:
+        seconds = float(stream.duration * stream.time_base)
+        return seconds if seconds > 0 else None
+    if "matroska" not in video.container.format.name:
+        return None
+    seconds = _tagged_s(stream)
+    if seconds is None and video.container.duration and all(other.type == "video" for other in video.container.streams):
+        seconds = video.container.duration / 1e6
+    if seconds is not None and stream.start_time and stream.time_base:
+        seconds -= float(stream.start_time * stream.time_base)
+    return seconds if seconds and seconds > 0 else None
+
+
+def _tagged_s(stream: VideoStream) -> float | None:
+    """Matroska writes each stream's end as a tag, "00:01:02.500000000"."""
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+    return None if match is None else int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
