@@ -70,9 +70,8 @@ def settings_from(
     Raises:
         ConfigError: A flag names an unknown key or a wrong value.
     """
-    from shared_utils.config import parse_override
-
     from pose_analyzer.settings import load_pose_settings
+    from shared_utils.config import parse_override
 
     flags: dict[str, Any] = {
         "exercise.name": exercise,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from pose_analyzer.errors import DetectorError, ExerciseError, PoseAnalyzerError, SceneError, SourceError
+from pose_analyzer.errors import DetectorError, ExerciseError, PoseAnalyzerError, SceneError, SinkError, SourceError
 from shared_utils.errors import ConfigError, DeviceError, ModelError, SharedUtilsError
 
 
@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     SOURCE = 3
     PARTIAL = 4
     MODEL = 5
+    SINK = 6
     INTERRUPTED = 130
 
 
@@ -27,6 +28,7 @@ MEANING = {
     ExitCode.SOURCE: "a source could not be opened or decoded at all",
     ExitCode.PARTIAL: "a source was analysed only in part; results say how far",
     ExitCode.MODEL: "weights or a device are missing",
+    ExitCode.SINK: "results could not be written",
     ExitCode.INTERRUPTED: "stopped by Ctrl-C; what was done is kept",
 }
 
@@ -42,6 +44,8 @@ def code_of(error: BaseException) -> ExitCode:
         return ExitCode.INTERRUPTED
     if isinstance(error, SourceError):
         return ExitCode.SOURCE
+    if isinstance(error, SinkError):
+        return ExitCode.SINK
     if isinstance(error, DetectorError | DeviceError | ModelError):
         return ExitCode.MODEL
     if isinstance(error, ConfigError | ExerciseError | SceneError):

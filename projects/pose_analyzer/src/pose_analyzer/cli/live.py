@@ -112,14 +112,12 @@ def _with_pictures(
     from pose_analyzer.video import VideoWriter
 
     writer: VideoWriter | None = None
-    first_s = 0.0
     for update in updates:
         picture = annotate(update, exercise=exercise)
         if record is not None:
             if writer is None:
-                first_s = update.frame.timestamp_s
                 writer = stack.enter_context(VideoWriter(record, width=update.frame.width, height=update.frame.height))
-            writer.write(picture, update.frame.timestamp_s - first_s)
+            writer.write(picture, update.frame.timestamp_s)
         if window:
             _show(picture)
         yield update

@@ -89,9 +89,10 @@ def analyze(
     with ExitStack() as stack:
         pipeline = stack.enter_context(Pipeline(settings, detector=detector, exercise=exercise, device=device, overrides=overrides))
         video = pipeline.settings.video
+        path = Path(source) if isinstance(source, str | Path) and Path(source).is_file() else None
         if isinstance(source, str | Path | int):
             source = stack.enter_context(open_source(source, stride=video.stride, start_s=video.start_s, end_s=video.end_s))
-        run = _Run(pipeline, source, None if out is None else Path(out))
+        run = _Run(pipeline, source, path, None if out is None else Path(out))
         try:
             run.consume(progress, max_seconds)
         except BaseException as stop:
@@ -107,8 +108,8 @@ def analyze(
 class _Run:
     """The state of one analysis: what is recorded, where it is written."""
 
-    def __init__(self, pipeline: Pipeline, source: Source | Iterable[Frame], out: Path | None) -> None:
-        self._pipeline, self._source, self._out = pipeline, source, out
+    def __init__(self, pipeline: Pipeline, source: Source | Iterable[Frame], path: Path | None, out: Path | None) -> None:
+        self._pipeline, self._source, self._path, self._out = pipeline, source, path, out
         self._recorder = SeriesRecorder(keypoints=pipeline.settings.output.keypoints)
         self._events: list[Event] = []
         self._writer: VideoWriter | None = None
@@ -168,14 +169,13 @@ class _Run:
                 height=update.frame.height,
                 fps=getattr(info, "nominal_fps", None),
             )
-            self._writer.__enter__()
         if self._writer is not None:
             picture = annotate(update, exercise=self._pipeline.settings.exercise.name)
-            self._writer.write(picture, update.frame.timestamp_s - self._first_s)
+            self._writer.write(picture, update.frame.timestamp_s)
 
     def finish(self, damage: str | None) -> PoseSession:
         if self._writer is not None:
-            self._writer.__exit__(None, None, None)
+            self._writer.close()
         session = self._session(damage)
         if self._out is not None:
             session.save(self._out)
@@ -185,14 +185,14 @@ class _Run:
 
     def abandon(self) -> None:
         if self._writer is not None:
-            self._writer.__exit__(None, None, None)
+            self._writer.close()
 
     def _session(self, damage: str | None) -> PoseSession:
         notes = [damage] if damage else []
         notes += [f"the stage {stage!r} failed on {count} frames" for stage, count in sorted(self._pipeline.failures.items())]
         return PoseSession(
             source=source_name(self._source),
-            source_info=_source_info(self._source),
+            source_info=_source_info(self._source, self._path),
             stream_id=self._pipeline.stream_id,
             duration_s=self._last_s - self._first_s,
             frames=self.frames,
@@ -231,14 +231,13 @@ def file_fingerprint(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _source_info(source: Any) -> dict[str, Any]:
+def _source_info(source: Any, path: Path | None) -> dict[str, Any]:
     info = getattr(source, "info", None)
     if info is None:
         return {}
     names = ("width", "height", "nominal_fps", "frame_count", "duration_s", "is_live", "codec")
     facts = {name: getattr(info, name, None) for name in names}
-    path = getattr(source, "path", None)
-    if isinstance(path, Path) and path.is_file():
+    if path is not None:
         facts["sha256"] = file_fingerprint(path)
     return facts
 

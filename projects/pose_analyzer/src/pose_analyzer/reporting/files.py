@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_analyzer.errors import PoseAnalyzerError
+from pose_analyzer.errors import PoseAnalyzerError, SinkError
 from shared_utils.data_models import SCHEMA_VERSION, Event, Series, Session
 
 RESULT_FILE, PARQUET_FILE, CSV_FILE, EVENTS_FILE = "result.json", "series.parquet", "series.csv", "events.csv"
@@ -33,7 +33,7 @@ def save_session(session: Session, folder: str | Path) -> list[Path]:
         The files written.
 
     Raises:
-        PoseAnalyzerError: The folder cannot be written.
+        SinkError: The folder cannot be written.
 
     Example:
         >>> import tempfile
@@ -56,7 +56,7 @@ def save_session(session: Session, folder: str | Path) -> list[Path]:
         for name, make in writers.items():
             write_atomic(folder / name, make())
     except OSError as error:
-        raise PoseAnalyzerError(f"cannot write results to {folder}: {error.strerror or error}; choose another folder with --out") from error
+        raise SinkError(f"cannot write results to {folder}: {error.strerror or error}; choose another folder with --out") from error
     return [folder / name for name in writers]
 
 
