@@ -16,27 +16,27 @@ from typing import Any
 MASK = "***"
 _MAX_DEPTH = 20
 
+# Every repetition is bounded, so that hostile text costs linear time.
 _NAMES = r"(?:token|passw(?:or)?d|passwd|passphrase|pwd|secret|api[_-]?key|access[_-]?key|private[_-]?key|credential|authorization)"
-_NAME = rf"[\w.-]*{_NAMES}[\w.-]*"
-_QUERY_NAME = rf"(?:{_NAME}|signature|sig|auth|key|pass|pw|jwt|sid|session(?:_?id)?|cookie)"
-_QUOTED = r'"(?:[^"\\]|\\.)*"' + r"|'(?:[^'\\]|\\.)*'"
+_NAME = rf"{_NAMES}[\w.-]{{0,40}}"
+_QUERY_NAME = rf"(?:[\w.-]{{0,40}}{_NAME}|signature|sig|auth|key|pass|pw|jwt|sid|session(?:_?id)?|cookie)"
+_IS = r"[\"']?\s{0,8}[=:]\s{0,8}"
+# A text that was cut off may lack its closing quote.
+_QUOTED = r'"(?:[^"\\]|\\.){0,4096}(?:"|$)' + r"|'(?:[^'\\]|\\.){0,4096}(?:'|$)"
 
 # Everything up to the last @ of the authority; passwords may hold @ and quotes (RFC 3986 forbids it, cameras do not).
-_USERINFO = re.compile(r"(?<=://)[^\s/?#]*@")
+_USERINFO = re.compile(r"(?<=://)[^\s/?#]{0,2048}@")
 # A password with a raw / ? or #: only where the part before it cannot be host:port, or where an @ in the path is unheard of.
-_LOOSE_USERINFO = re.compile(r"(?<=://)[^\s/?#@:]*:(?!\d*(?:[/?#\s]|$))[^\s@]*@(?:[^\s/?#@]*@)*")
-_STREAM_USERINFO = re.compile(r"\b((?:rtsp|rtmp|rtp|srt|mms|rist)[a-z]?://)\S*@", re.IGNORECASE)
-_ENCODED_USERINFO = re.compile(r"(%3A%2F%2F)[^\s&]*%40", re.IGNORECASE)
-_BARE_USERINFO = re.compile(r"(?<![\w/@:%])[\w.%+-]+:[^\s@/]+@(?=[\w\[])")
+_LOOSE_USERINFO = re.compile(r"(?<=://)[^\s/?#@:]{0,256}:(?!\d{0,5}(?:[/?#\s]|$))[^\s@]{0,2048}@(?:[^\s/?#@]{0,256}@){0,8}")
+_STREAM_USERINFO = re.compile(r"\b((?:rtsp|rtmp|rtp|srt|mms|rist)[a-z]?://)\S{0,2048}@", re.IGNORECASE)
+_ENCODED_USERINFO = re.compile(r"(%3A%2F%2F)[^\s&]{0,4096}%40", re.IGNORECASE)
+_BARE_USERINFO = re.compile(r"(?<![\w/@:%])[\w.%+-]{1,256}:[^\s@/]{1,1024}@(?=[\w\[])")
 _QUERY = re.compile(rf"([?&;](?:amp;)?{_QUERY_NAME}=)[^\s&\"']+", re.IGNORECASE)
 _ENCODED_QUERY = re.compile(rf"((?:%3F|%26){_QUERY_NAME}%3D)(?:(?!%26)[^\s&\"'])+", re.IGNORECASE)
-_AUTHORIZATION = re.compile(
-    rf"((?:proxy-)?authorization[\"']?\s*[=:]\s*)({_QUOTED}|[bf]?[\"']?[^\r\n\"',}}\])]+)",
-    re.IGNORECASE,
-)
-_ASSIGNMENT = re.compile(rf"(?<![\w.-])({_NAME}[\"']?\s*[=:]\s*)[bfru]?({_QUOTED}|[^\s&\"',;)}}\]]+)", re.IGNORECASE)
-_BEARER = re.compile(r"\b(bearer\s+)[\w.~+/=-]+", re.IGNORECASE)
-_BASIC = re.compile(r"\b((?:basic|digest)\s+)(?=\S*[A-Z0-9=])[\w+/=-]{6,}")
+_AUTHORIZATION = re.compile(rf"(authorization{_IS})({_QUOTED}|[bf]?[\"']?[^\r\n\"',}}\])]+)", re.IGNORECASE)
+_ASSIGNMENT = re.compile(rf"({_NAME}{_IS})[bfru]?({_QUOTED}|[^\s&\"',;)}}\]]+)", re.IGNORECASE)
+_BEARER = re.compile(r"\b(bearer\s{1,8})[\w.~+/=-]+", re.IGNORECASE)
+_BASIC = re.compile(r"\b((?i:basic|digest)\s{1,8})(?=[a-z]*[\dA-Z+/=])[\w+/=-]{6,}")
 _COUNT = re.compile(r"(?:^|_)(?:tokens|token_count|tokenizer)(?:$|_)|(?:^|_)n_tokens")
 
 
