@@ -1,6 +1,6 @@
 # Every target is a task of pixi.toml. With pixi on PATH it runs there; without, in .venv, which
 # scripts/bootstrap makes and keeps up to date. Pass words on with ARGS: make test ARGS="projects -k pose"
-# scripts/switch_env.sh keeps a chosen accelerator in .cache/environment.mk (POSE_SET = cpu | cuda | mps).
+# scripts/switch_env.sh keeps a chosen accelerator in .cache/environment.mk (POSE_SET ?= cpu | cuda | mps).
 -include .cache/environment.mk
 ifneq ($(shell command -v pixi 2>/dev/null),)
 task = pixi run $(if $(POSE_SET),-e $(POSE_SET)) $(1) $(ARGS)

@@ -21,7 +21,7 @@ choice=${1:-}
 case $choice in
     -h | --help) usage; exit 0 ;;
     --show)
-        if [ -f "$root/.cache/environment.mk" ]; then sed -n 's/^POSE_SET = //p' "$root/.cache/environment.mk"
+        if [ -f "$root/.cache/environment.mk" ]; then sed -n 's/^POSE_SET ?= //p' "$root/.cache/environment.mk"
         elif [ -f "$root/.venv/.pose-stamp" ]; then head -n 1 "$root/.venv/.pose-stamp" | cut -d- -f1
         else echo cpu; fi
         exit 0 ;;
@@ -48,5 +48,5 @@ else
     .venv/bin/python scripts/validate_env.py --no-import || die "the environment differs from the locked set; see above"
 fi
 mkdir -p .cache
-printf 'POSE_SET = %s\n' "$choice" >.cache/environment.mk
+printf 'POSE_SET ?= %s\n' "$choice" >.cache/environment.mk
 echo "switch_env: this checkout now uses $choice"
