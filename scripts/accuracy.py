@@ -67,19 +67,20 @@ def measure(task: tuple[str, int]) -> dict[str, Any]:
                 continue
             found += 1
             truth = truths[update.frame.index]
-            true = truth.poses()
+            true = truth.angles().row(1)
             scale = 640.0 / update.frame.height
-            error = np.linalg.norm(update.tracked.keypoints_xy[0, rows] - true.keypoints_xy[0, rows], axis=1) * scale
-            seen = true.keypoint_confidence[0, rows] > 0.5
+            error = np.linalg.norm(update.tracked.keypoints_xy[0, rows] - truth.joints_xy[0, rows], axis=1) * scale
+            seen = truth.visible[0, rows]
             for joint, value, ok in zip(JOINTS, error.tolist(), seen.tolist(), strict=True):
                 if ok and np.isfinite(value):
                     pixels[joint].append(value)
             measured = update.angles.row(int(update.tracked.track_ids[0]))
             for name in names:
-                flat[name].append(abs(measured.get(name, np.nan) - truth.projected_angle(0, name)))
-                solid[name].append(abs(measured.get(name.replace("_deg", "_3d_deg"), np.nan) - truth.angle(0, name)))
+                flat[name].append(abs(measured.get(name, np.nan) - true[name]))
+                solid_name = name.replace("_deg", "_3d_deg")
+                solid[name].append(abs(measured.get(solid_name, np.nan) - true[solid_name]))
     kind = "hold_completed" if exercise in HOLDS else "rep_completed"
-    expected = 1 if exercise in HOLDS else sum(not r.partial for r in scene.repetitions(scene.people[0].track_id))
+    expected = len(scene.holds(1)) if exercise in HOLDS else sum(r.counts for r in scene.repetitions(1))
     return {
         "exercise": exercise,
         "azimuth_deg": azimuth_deg,

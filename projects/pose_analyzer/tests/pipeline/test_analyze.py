@@ -64,7 +64,7 @@ def test_measured_knee_angles_are_near_the_truth(analysed, athlete_scene):
     session, _ = analysed
     series = session.series
     errors = [
-        abs(angle - athlete_scene.truth_at(int(index)).projected_angle(0, "left_knee_flexion_deg"))
+        abs(angle - athlete_scene.truth_at(int(index)).angles()["left_knee_flexion_deg"][0])
         for index, angle in zip(series["frame_index"], series["left_knee_flexion_deg"], strict=True)
     ]
     assert np.nanmedian(errors) < 8.0

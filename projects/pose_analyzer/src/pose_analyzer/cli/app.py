@@ -6,8 +6,8 @@ import os
 import sys
 import traceback
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from pose_analyzer.cli import analyze, inspect, live, make
 from pose_analyzer.cli.common import console_err
@@ -59,12 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         status = app(arguments, standalone_mode=False)
         return int(status) if isinstance(status, int) else ExitCode.OK
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.exceptions.Abort:
+    except typer.Abort:
         return ExitCode.INTERRUPTED
-    except click.ClickException as error:
-        error.show()
+    except TyperException as error:
+        sys.stderr.write(f"error: {redact(error.format_message())} (--help lists what there is)\n")
         return ExitCode.USAGE
     except KeyboardInterrupt:
         console_err().print("stopped", style="yellow")

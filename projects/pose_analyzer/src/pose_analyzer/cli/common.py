@@ -25,12 +25,12 @@ ExerciseOption = Annotated[
     str | None, typer.Option("--exercise", "-e", help="Profile to count by: a name or a YAML file.", show_default=False)
 ]
 DetectorOption = Annotated[
-    str | None, typer.Option("--detector", "-d", help="blazepose, mediapipe or yolo.  [default: blazepose]", show_default=False)
+    str | None, typer.Option("--detector", "-d", help="blazepose, mediapipe or yolo. (default: blazepose)", show_default=False)
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, gpu, npu, cuda, mps or auto.  [default: cpu]", show_default=False)]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, gpu, npu, cuda, mps or auto. (default: cpu)", show_default=False)]
 ModelOption = Annotated[str | None, typer.Option("--model", help="Weights: a registry name or a path.", show_default=False)]
 PeopleOption = Annotated[
-    int | None, typer.Option("--max-people", help="Most people measured in one frame.  [default: 6]", show_default=False)
+    int | None, typer.Option("--max-people", help="Most people measured in one frame. (default: 6)", show_default=False)
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 

@@ -92,7 +92,7 @@ def config_show(config: ConfigOption = None, pairs: SetOption = None, as_json: J
     for name in ("setting", "value", "from"):
         table.add_column(name, overflow="fold")
     for item in explain(settings):
-        table.add_row(item.key, str(item.value), item.source)
+        table.add_row(item.key, str(item.value), str(item.source))
     console().print(table)
     return ExitCode.OK
 
@@ -132,7 +132,7 @@ def exercises_command(as_json: JsonOption = False) -> int:
 
 # --- bench ------------------------------------------------------------------------------------------
 def bench_command(
-    clip: Annotated[Path | None, typer.Argument(help="Clip to measure on.  [default: the built-in athlete]", show_default=False)] = None,
+    clip: Annotated[Path | None, typer.Argument(help="Clip to measure on. (default: the built-in athlete)", show_default=False)] = None,
     frames: Annotated[int, typer.Option(min=30, help="Frames per round.")] = 240,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds; the median is reported.")] = 3,
     as_json: JsonOption = False,

@@ -41,7 +41,7 @@ def register(app: typer.Typer) -> None:
 def live_command(
     source: Annotated[str, typer.Argument(help="Webcam number, rtsp:// address, file, or 'demo' for the built-in athlete.")] = "0",
     exercise: ExerciseOption = None,
-    seconds: Annotated[float | None, typer.Option(help="Stop after this long, s.  [default: until Ctrl-C]", show_default=False)] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after this long, s. (default: until Ctrl-C)", show_default=False)] = None,
     record: Annotated[Path | None, typer.Option("--record", "-r", help="Write the annotated video here.", show_default=False)] = None,
     window: Annotated[bool, typer.Option("--window", help="Show the picture in a window.")] = False,
     detector: DetectorOption = None,

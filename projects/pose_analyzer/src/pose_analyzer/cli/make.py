@@ -33,7 +33,7 @@ def synth_command(
 
 def convert_command(
     source: Annotated[Path, typer.Argument(help="Any video FFmpeg reads, for example a recorder's .dav file.")],
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="MP4 to write.  [default: beside the source]", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="MP4 to write. (default: beside the source)", show_default=False)] = None,
     crf: Annotated[int, typer.Option(min=0, max=51, help="Quality when pictures must be encoded again: lower is better.")] = 23,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the MP4 if it exists.")] = False,
 ) -> int:

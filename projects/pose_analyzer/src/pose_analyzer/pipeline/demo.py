@@ -20,7 +20,7 @@ _BODY = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("shoul
 def demo_scene() -> tuple[Scene, str]:
     """The scene of `config/scenes/demo.yaml` and the exercise it shows."""
     scene = Scene.from_yaml(find_config("scenes/demo.yaml"))
-    return scene, scene.people[0].motion.exercise
+    return scene, str(scene.spec.athletes[0].motion.exercise)
 
 
 class DemoSource:
@@ -41,7 +41,7 @@ class DemoSource:
         self.info = SourceInfo(
             width=first.width,
             height=first.height,
-            nominal_fps=self._scene.image.fps,
+            nominal_fps=self._scene.spec.image.fps,
             frame_count=None,
             duration_s=None,
             is_live=True,
@@ -54,7 +54,7 @@ class DemoSource:
         start, total = self._clock(), len(self._scene)
         index = 0
         # A frame's length past the last one keeps the pace across the seam.
-        length_s = self._scene.frame_at(total - 1)[0].timestamp_s + 1.0 / self._scene.image.fps
+        length_s = self._scene.frame_at(total - 1)[0].timestamp_s + 1.0 / self._scene.spec.image.fps
         while True:
             loop, within = divmod(index, total)
             frame, _ = self._scene.frame_at(within)
@@ -82,27 +82,21 @@ def compare_with_truth(session: Session, scene: Scene) -> dict[str, Any]:
         `repetitions` (true number of complete ones), `landmark_error_px` (median over the visible
         joints of limbs and trunk), `knee_error_deg` (median over both knees), `height_px`.
     """
-    truths = [scene.truth_at(i) for i in range(len(scene))]
     series = session.series
     landmark: list[float] = []
     knee: list[float] = []
     rows = {int(f): i for i, f in enumerate(series["frame_index"])} if "frame_index" in series else {}
-    for index, truth in enumerate(truths):
-        if index not in rows:
-            continue
-        row, poses = rows[index], truth.poses()
-        for name in _BODY:
-            at = BLAZEPOSE_33.index(name)
-            if poses.keypoint_confidence[0, at] > 0.5:
-                measured = np.array([series[f"{name}_x_px"][row], series[f"{name}_y_px"][row]])
-                landmark.append(float(np.hypot(*(measured - poses.keypoints_xy[0, at]))))
-        for side in ("left", "right"):
-            name = f"{side}_knee_flexion_deg"
-            knee.append(abs(float(series[f"{side}_knee_flexion_deg"][row]) - truth.projected_angle(0, name)))
-    track = scene.people[0].track_id
+    at = BLAZEPOSE_33.indices(_BODY)
+    for index, row in rows.items():
+        truth = scene.truth_at(index)
+        measured = np.array([[series[f"{name}_x_px"][row], series[f"{name}_y_px"][row]] for name in _BODY])
+        error = np.hypot(*(measured - truth.joints_xy[0, at]).T)
+        landmark.extend(error[truth.visible[0, at]].tolist())
+        true = truth.angles()
+        knee.extend(abs(float(series[name][row]) - float(true[name][0])) for name in ("left_knee_flexion_deg", "right_knee_flexion_deg"))
     return {
-        "repetitions": sum(not r.partial for r in scene.repetitions(track)),
+        "repetitions": sum(r.counts for r in scene.repetitions(scene.athletes[0].track_id)),
         "landmark_error_px": float(np.nanmedian(landmark)) if landmark else float("nan"),
         "knee_error_deg": float(np.nanmedian(knee)) if knee else float("nan"),
-        "height_px": scene.image.height,
+        "height_px": scene.spec.image.height,
     }

@@ -195,7 +195,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Plain JSON types; numbers to a microsecond (a micro-degree), NaN as null."""
+    """Plain JSON types, without loss; NaN and infinity as null."""
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
@@ -205,7 +205,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int | np.integer):
         return int(value)
     if isinstance(value, float | np.floating):
-        return round(float(value), 6) if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, str):
         return value
     return str(value)
