@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gpu_optimizer.monitoring import MemoryCollector, SnapshotReader, read_snapshot
+from shared_utils.metrics import check_name
 
 
 class Lost(Exception):
@@ -107,7 +108,14 @@ def test_metrics_carry_every_gpu_and_the_host():
     assert found["gpu_utilization_ratio", "0"] == 0.37
     assert found["gpu_power_watts", "0"] == 215.5
     assert found["gpu_info", "0"] == 1
-    assert found["host_memory_total_bytes", ""] > found["host_memory_available_bytes", ""] > 0
+    assert found["gpu_host_memory_total_bytes", ""] > found["gpu_host_memory_available_bytes", ""] > 0
+
+
+def test_names_follow_the_rules_of_the_project():
+    names = [family.name for family in MemoryCollector(SnapshotReader(Driver)).describe()]
+    assert len(names) == len(set(names)) > 8
+    for name in names:
+        check_name(name)
 
 
 def no_driver():
@@ -120,7 +128,7 @@ def test_without_a_driver_the_host_is_still_read():
     assert snapshot.gpu_problem == "no NVIDIA driver answers (libnvidia-ml.so.1: cannot open shared object file)"
     found = metrics(MemoryCollector(SnapshotReader(no_driver)))
     assert found["gpu_up", ""] == 0
-    assert found["host_process_resident_bytes", ""] > 1e6
+    assert found["gpu_host_process_resident_bytes", ""] > 1e6
     assert {name for name, gpu in found if gpu} == set()
 
 

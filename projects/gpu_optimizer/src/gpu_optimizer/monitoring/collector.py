@@ -1,4 +1,4 @@
-"""The readings as Prometheus metrics, taken when somebody asks for them.
+"""The readings as Prometheus metrics, taken when somebody asks for them; names follow `shared_utils.metrics`.
 
 | metric | labels | unit |
 |---|---|---|
@@ -8,8 +8,8 @@
 | `gpu_utilization_ratio` | gpu, uuid | 0 to 1 |
 | `gpu_temperature_celsius` | gpu, uuid | degrees Celsius |
 | `gpu_power_watts`, `gpu_power_limit_watts` | gpu, uuid | watts |
-| `host_memory_total_bytes`, `host_memory_available_bytes` | | bytes |
-| `host_process_resident_bytes` | | bytes of this process |
+| `gpu_host_memory_total_bytes`, `gpu_host_memory_available_bytes` | | bytes |
+| `gpu_host_process_resident_bytes` | | bytes of this process |
 
 A value that a device does not report has no sample, so that a missing sensor never reads as 0.
 """
@@ -33,9 +33,9 @@ _GPU_GAUGES = {
     "gpu_power_limit_watts": ("power_limit_w", "Power drawn at most."),
 }
 _HOST_GAUGES = {
-    "host_memory_total_bytes": ("memory_total_bytes", "Physical memory of the host."),
-    "host_memory_available_bytes": ("memory_available_bytes", "Memory that could be given out without swapping."),
-    "host_process_resident_bytes": ("process_resident_bytes", "Physical memory that this process holds."),
+    "gpu_host_memory_total_bytes": ("memory_total_bytes", "Physical memory of the host."),
+    "gpu_host_memory_available_bytes": ("memory_available_bytes", "Memory that could be given out without swapping."),
+    "gpu_host_process_resident_bytes": ("process_resident_bytes", "Physical memory that this process holds."),
 }
 
 
@@ -49,7 +49,7 @@ class MemoryCollector(Collector):
         >>> from prometheus_client import CollectorRegistry, generate_latest
         >>> registry = CollectorRegistry()
         >>> registry.register(MemoryCollector())
-        >>> b"host_memory_total_bytes" in generate_latest(registry)
+        >>> b"gpu_host_memory_total_bytes" in generate_latest(registry)
         True
     """
 
