@@ -11,10 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from shared_utils.data_models import Poses
-from shared_utils.skeletons import Skeleton
 
 from pose_analyzer.errors import DetectorError
+from shared_utils.data_models import Poses
+from shared_utils.skeletons import Skeleton
 
 MIN_IMAGE_PX = 16
 """Shortest image side that a detector takes, px."""

@@ -1,0 +1,132 @@
+"""Who is followed in one stream, when new people are looked for, and when two findings are one person."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pose_analyzer.detection.blazepose.decode import Candidate, Landmarks
+from pose_analyzer.detection.blazepose.regions import Region, RegionSmoother
+from pose_analyzer.detection.nms import oks_matrix
+from shared_utils.skeletons import BLAZEPOSE_33
+
+# Two crops of one person agree to a few pixels (similarity 0.8 and more); two people who stand in front of
+# one another in the same posture stay below, as their hips are at least a hand's breadth apart.
+_SAME_PERSON_OKS = 0.6
+# A detected region whose centre is that near to a followed one, in parts of its side, is the same person's.
+# 0.12 of a region is about 20 cm.
+_SAME_CENTRE = 0.12
+_SAME_SIZE_RATIO = 1.5
+
+
+@dataclass(slots=True, eq=False)
+class Person:
+    """Somebody who is followed from frame to frame.
+
+    Args:
+        region: Where to look in the next frame.
+        smoother: State of the region's filter.
+    """
+
+    region: Region
+    smoother: RegionSmoother = field(default_factory=RegionSmoother)
+
+    def follow(self, found: Landmarks) -> bool:
+        """Move the region on; False when there is no region to be had."""
+        x0, y0, x1, y1 = self.smoother.update(found.span_px)
+        if not all(map(math.isfinite, (x0, y0, x1, y1))):
+            return False
+        self.region = Region.from_points((x0, y0), (x1, y1))
+        return self.region.is_usable
+
+
+@dataclass(slots=True, eq=False)
+class Finding:
+    """Landmarks that were found in a frame, and whose they are."""
+
+    person: Person
+    is_new: bool
+    landmarks: Landmarks
+
+    @property
+    def drift(self) -> float:
+        """How far the person is from the middle of the region they were looked for in, in parts of its side."""
+        x, y, *_ = self.landmarks.span_px
+        region = self.person.region
+        return math.hypot(x - region.x_px, y - region.y_px) / region.size_px
+
+
+class Stream:
+    """The people of one stream.
+
+    New people are looked for whenever nobody is followed, which with `max_people` 1 is all that MediaPipe
+    does. With room for more, every `search_frames` frames; and after somebody was lost, in the next frame,
+    then 2, 4, 8 ... frames later up to that interval, because who was lost behind somebody else soon
+    comes out again. Everything goes by the count of frames, so the same frames give the same people.
+
+    Args:
+        max_people: Most people followed.
+        search_frames: Frames between two searches for more people.
+    """
+
+    def __init__(self, max_people: int, search_frames: int) -> None:
+        self.people: list[Person] = []
+        self._max_people, self._search_frames = max_people, search_frames
+        self._pause = search_frames
+        self._countdown = 0
+        self._size_px: tuple[int, int] | None = None
+
+    def start_frame(self, width_px: int, height_px: int) -> bool:
+        """Begin a frame; whether to look for new people in it."""
+        if self._size_px not in (None, (width_px, height_px)):
+            self.people.clear()  # another picture format is another view; its pixels mean other places
+        self._size_px = (width_px, height_px)
+        self._countdown -= 1
+        return not self.people or (len(self.people) < self._max_people and self._countdown <= 0)
+
+    def newcomers(self, candidates: Sequence[Candidate]) -> list[Person]:
+        """Those detected who are not followed yet, best first, as many as there is room for."""
+        self._countdown = self._pause
+        self._pause = min(2 * self._pause, self._search_frames)
+        fresh = [c for c in candidates if not any(_is_same_region(c.region, p.region) for p in self.people)]
+        return [Person(c.region) for c in fresh[: self._max_people - len(self.people)]]
+
+    def end_frame(self, findings: Sequence[Finding]) -> list[Landmarks]:
+        """Keep who was found, each once; the rest is lost.
+
+        Args:
+            findings: Of followed people in their order, then of newcomers, best first.
+
+        Returns:
+            Landmarks of everybody who is there, in the order in which they came.
+        """
+        before = len(self.people)
+        kept = _without_duplicates(findings)[: self._max_people]
+        followed = sum(not f.is_new for f in kept)
+        self.people = [f.person for f in kept if f.person.follow(f.landmarks)]
+        if followed < before:
+            self._pause = self._countdown = 1
+        return [f.landmarks for f in kept]
+
+
+def _is_same_region(a: Region, b: Region) -> bool:
+    small, large = sorted((a.size_px, b.size_px))
+    distance = math.hypot(a.x_px - b.x_px, a.y_px - b.y_px)
+    return large <= _SAME_SIZE_RATIO * small and distance <= _SAME_CENTRE * large
+
+
+def _without_duplicates(findings: Sequence[Finding]) -> list[Finding]:
+    """Of findings that are one person, keep the one nearest to the middle of its region; newcomers yield to the followed."""
+    if len(findings) < 2:
+        return list(findings)
+    alike = oks_matrix(np.stack([f.landmarks.xy_px for f in findings]), np.stack([f.landmarks.visibility for f in findings]), BLAZEPOSE_33)
+    # Whoever drifted onto a neighbour has moved further from where the last frame saw them than the neighbour.
+    order = sorted(range(len(findings)), key=lambda i: (findings[i].is_new, 0.0 if findings[i].is_new else findings[i].drift, i))
+    kept: list[int] = []
+    for i in order:
+        if not any(alike[i, j] > _SAME_PERSON_OKS for j in kept):
+            kept.append(i)
+    return [findings[i] for i in sorted(kept)]
