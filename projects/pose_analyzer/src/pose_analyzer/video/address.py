@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pose_analyzer.errors import MissingSourceError
 from shared_utils.redaction import MASK, is_secret_key, redact
@@ -106,12 +106,11 @@ def redact_url(url: str) -> str:
 
 def _secrets(url: str) -> list[str]:
     """Every spelling of the credentials in `url`, longest first; too short ones would blank ordinary words."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return []
-    user_info = parts.netloc.rpartition("@")[0]
+    # By hand: urlsplit refuses the square brackets that some passwords hold.
+    authority, _, rest = url.partition("://")[2].partition("/")
+    user_info = authority.rpartition("@")[0]
     found = {user_info, user_info.partition(":")[2]}
-    found |= {pair.partition("=")[2] for pair in parts.query.split("&") if is_secret_key(pair.partition("=")[0])}
+    pairs = (pair.partition("=") for pair in rest.partition("?")[2].split("&"))
+    found |= {value for key, _, value in pairs if is_secret_key(key)}
     found |= {unquote(secret) for secret in found}
     return sorted((secret for secret in found if len(secret) >= 3), key=len, reverse=True)

@@ -26,7 +26,7 @@ from pose_analyzer.errors import (
     UnreadableSourceError,
 )
 from pose_analyzer.video.address import Address
-from pose_analyzer.video.content import HEAD_BYTES, Content, identify
+from pose_analyzer.video.content import HEAD_BYTES, Content, exif_orientation, identify, whole_parts_end
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -51,15 +51,17 @@ class ContentFile:
 
     Args:
         path: An existing regular file.
+        end: Show only this many bytes of it; None shows all.
 
     Raises:
         OSError: It cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, end: int | None = None) -> None:
         self._file = path.open("rb", buffering=0)
-        self.size = self._file.seek(0, io.SEEK_END)
+        self.size = self._file.seek(0, io.SEEK_END) if end is None else end
         self._file.seek(0)
+        self._end = end
         self._left = 0
         self.progress()
 
@@ -69,6 +71,8 @@ class ContentFile:
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes."""
+        if self._end is not None:
+            size = max(min(size, self._end - self._file.tell()), 0)
         data = self._file.read(size)
         # An empty read counts too: a loop at the end of the file is a loop.
         self._left -= max(len(data), 4096)
@@ -79,6 +83,8 @@ class ContentFile:
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move the reading position."""
         self._left -= 512
+        if whence == io.SEEK_END and self._end is not None:
+            return self._file.seek(self._end + offset)
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
@@ -99,6 +105,8 @@ class OpenVideo:
     content: Content
     file: ContentFile | None = None
     note_packet: Callable[[], None] = field(default=lambda: None)
+    exif_orientation: int = 1
+    cut_off: bool = False
 
     def close(self) -> None:
         """Release the decoder, the container and the file."""
@@ -173,20 +181,38 @@ def open_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> OpenVideo:
         NotAVideoError: It holds no pictures.
         DamagedSourceError: It holds a video whose header or index is unusable.
     """
-    content = identify(read_head(path))
+    head = read_head(path)
+    content = identify(head)
     if content.kind == "unsupported":
         raise NotAVideoError(f"{path}: is {content.label}, which cannot be read; export it as JPEG or PNG")
-    file = ContentFile(path)
-    options = {"protocol_whitelist": "none", "max_pixels": str(max_pixels)}
+    parts_end = whole_parts_end(path) if content.label in {"an MP4 or MOV video", "a MOV video"} else None
     try:
-        container = av.open(file, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER_BYTES)
+        container, file = _open_content(path, None, max_pixels)
     except AV_ERRORS as error:
-        file.close()
-        raise _refusal(path, content, error) from None
+        if not parts_end:
+            raise _refusal(path, content, error) from None
+        # A fragmented recording can be cut through the head of its last fragment; those before it are whole.
+        try:
+            container, file = _open_content(path, parts_end, max_pixels)
+        except AV_ERRORS:
+            raise _refusal(path, content, error) from None
     video = _choose_stream(container, content, str(path), file.close)
     video.file = file
+    video.cut_off = parts_end is not None
     video.note_packet = file.progress
+    if content.kind == "picture":
+        video.exif_orientation = exif_orientation(head)
     return video
+
+
+def _open_content(path: Path, end: int | None, max_pixels: int) -> tuple[InputContainer, ContentFile]:
+    file = ContentFile(path, end)
+    options = {"protocol_whitelist": "none", "max_pixels": str(max_pixels)}
+    try:
+        return av.open(file, "r", options=options, metadata_errors="replace", buffer_size=_BUFFER_BYTES), file
+    except BaseException:
+        file.close()
+        raise
 
 
 def open_url(address: Address, *, max_pixels: int = MAX_PIXELS, timeouts_s: tuple[float, float] = (10.0, 5.0), live: bool) -> OpenVideo:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
-HEAD_BYTES = 4096
+HEAD_BYTES = 16384
+_ORIENTATION = 0x0112
 
 Kind = Literal["video", "picture", "audio", "unsupported", "other"]
 
@@ -99,6 +102,60 @@ def identify(head: bytes) -> Content:
         start = head.lstrip()[:200].lower()
         return Content("other", "a web page" if start.startswith((b"<!doctype html", b"<html")) else "plain text")
     return Content("other", "data of an unknown kind")
+
+
+def exif_orientation(head: bytes) -> int:
+    """How a photograph lies, by its Exif tag (Exif 2.3, section 4.6.4 A).
+
+    Args:
+        head: The first `HEAD_BYTES` of the picture.
+
+    Returns:
+        1 (upright) to 8; 1 when there is no tag.
+    """
+    if head[:4] in {b"II*\x00", b"MM\x00*"}:
+        start = 0
+    else:
+        start = next((at + len(mark) for mark in (b"Exif\x00\x00", b"eXIf") if (at := head.find(mark)) >= 0), -1)
+    order = {b"II": "<", b"MM": ">"}.get(head[start : start + 2])
+    if start < 0 or order is None:
+        return 1
+    try:
+        directory = start + struct.unpack_from(f"{order}I", head, start + 4)[0]
+        for i in range(min(struct.unpack_from(f"{order}H", head, directory)[0], 100)):
+            tag, _, _, value = struct.unpack_from(f"{order}HHIH", head, directory + 2 + 12 * i)
+            if tag == _ORIENTATION:
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        return 1
+    return 1
+
+
+def whole_parts_end(path: Path) -> int | None:
+    """Where the last whole part ("box", ISO 14496-12) of an MP4 or MOV file ends.
+
+    Args:
+        path: An MP4 or MOV file.
+
+    Returns:
+        The offset in bytes if the part after it is cut off; None if the file ends with a whole part, or is no such file.
+    """
+    size = path.stat().st_size
+    offset = 0
+    with path.open("rb") as file:
+        while offset + 8 <= size:
+            file.seek(offset)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1 and len(head) == 16:
+                length = int.from_bytes(head[8:], "big")
+            # 0 means "to the end of the file"; 1 to 7 are no lengths at all.
+            if length < 8:
+                return None
+            if offset + length > size:
+                return offset
+            offset += length
+    return offset if 0 < offset < size else None
 
 
 def _plausible(head: bytes, signature: bytes) -> bool:

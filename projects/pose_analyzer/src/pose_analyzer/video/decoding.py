@@ -2,6 +2,10 @@
 
 `DecodePass` reads packets and decodes them; it goes on after what cannot be decoded, gives up after a bounded number of
 failures, and knows afterwards what was lost. It cares neither for time nor for colour.
+
+Several decoder threads are fast, but at a failure good pictures that other threads still hold get lost, more of them with
+more threads. A pass with several threads therefore stops at the first failure and says that it is `unsure`; the caller
+continues with one thread, so that what comes out of a damaged file does not depend on the machine.
 """
 
 from __future__ import annotations
@@ -26,6 +30,15 @@ MAX_READ_FAILURES = 16
 
 _MAX_THREADS = 8
 _TAIL = 64
+
+
+def counts_pictures(video: OpenVideo) -> bool:
+    """Whether the container stores no presentation times but only counts pictures (AVI).
+
+    FFmpeg then makes presentation times up, wrongly when there are B-frames; the decoding time of the packet with which a
+    picture comes out is right but for a constant.
+    """
+    return video.container.format.name == "avi"
 
 
 def default_threads() -> int:
@@ -65,13 +78,18 @@ class DecodePass:
     Args:
         video: The open container; the pass does not close it.
         threads: Decoder threads; 0 decides by the machine.
+
+    Attributes:
+        losses: What could not be read so far.
+        unsure: The pass stopped, or ended, with pictures lost between the threads.
     """
 
     def __init__(self, video: OpenVideo, *, threads: int = 0) -> None:
         self.losses = Losses()
         self.threads = threads or default_threads()
-        self.missing_tail = False
+        self.unsure = False
         self._video = video
+        self._by_dts = counts_pictures(video)
         self._codec = video.stream.codec_context
         self._sent: deque[int] = deque(maxlen=_TAIL)
         self._last_got: int | None = None
@@ -90,6 +108,9 @@ class DecodePass:
             for one in batch:
                 pictures = self._decode(one)
                 failures = 0 if pictures is not None else failures + 1
+                if failures and self.threads > 1 and self.losses.pictures:
+                    self.unsure = True
+                    return
                 yield from self._count(pictures or [])
             if failures >= MAX_DECODE_FAILURES:
                 self.losses.stopped = f"{failures} packets in a row could not be decoded"
@@ -98,7 +119,7 @@ class DecodePass:
             self.losses.failed += 1
             self.losses.note("the last picture is cut through")
         yield from self._count(self._decode(None) or [])
-        self.missing_tail = self._lost_in_flight()
+        self.unsure = self._lost_in_flight()
 
     def _packets(self) -> Iterator[Packet]:
         """Packets with content; a failure to read is survived a few times."""
@@ -121,8 +142,9 @@ class DecodePass:
         """Pictures that one packet completes; None if it failed. None as a packet empties the decoder."""
         if packet is not None:
             self.losses.packets += 1
-            if packet.pts is not None and not packet.is_discard:
-                self._sent.append(packet.pts)
+            pts = packet.dts if self._by_dts else packet.pts
+            if pts is not None and not packet.is_discard:
+                self._sent.append(pts)
         try:
             return self._codec.decode(packet)
         except EOFError:
@@ -135,16 +157,15 @@ class DecodePass:
     def _count(self, frames: list[VideoFrame]) -> Iterator[VideoFrame]:
         for frame in frames:
             self.losses.pictures += 1
+            if self._by_dts:
+                # The decoder's last pictures carry none; the unit is one picture.
+                frame.pts = frame.dts if frame.dts is not None or self._last_got is None else self._last_got + 1
             if frame.pts is not None:
-                self._last_got = frame.pts if self._last_got is None else max(self._last_got, frame.pts)
+                self._last_got = frame.pts
             yield frame
 
     def _lost_in_flight(self) -> bool:
-        """Whether pictures that were sent last never came out.
-
-        With frame threads, PyAV ends the emptying of the decoder at its first error and loses the good pictures that
-        other threads still hold. One thread holds none.
-        """
-        if self.threads == 1 or self._codec.name not in {"h264", "hevc"} or self._last_got is None:
+        """Whether pictures that were sent last never came out: PyAV stops emptying the decoder at the first error."""
+        if self.threads == 1 or self._last_got is None:
             return False
         return any(pts > self._last_got for pts in self._sent)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from pose_analyzer.errors import DamagedSourceError, EmptySourceError, SourceError
 from pose_analyzer.video.container import AV_ERRORS, MAX_PIXELS, OpenVideo, reason
-from pose_analyzer.video.decoding import DecodePass, Losses
+from pose_analyzer.video.decoding import DecodePass, Losses, counts_pictures
 from pose_analyzer.video.info import SourceInfo, TimingReport
 from pose_analyzer.video.picture import PictureConverter
 from pose_analyzer.video.reading import TIME_TOLERANCE_S, Picture
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 _ENDS_EARLY_S = 0.5
+_RECOUNTED = 500
 
 
 @dataclass(slots=True)
@@ -38,6 +40,7 @@ class _Walk:
     decode: DecodePass
     first: VideoFrame
     rest: Iterator[VideoFrame]
+    from_start: bool
 
 
 class ContainerReader:
@@ -74,7 +77,7 @@ class ContainerReader:
             rate = sane_rate(stream.average_rate) or sane_rate(stream.guessed_rate)
             self._period_s = 1 / rate if rate else DEFAULT_PERIOD_S
             self._announced_s = None if self._still else _announced_s(video)
-            self._converter = PictureConverter(stream.sample_aspect_ratio, max_pixels=max_pixels)
+            self._converter = PictureConverter(stream.sample_aspect_ratio, max_pixels=max_pixels, exif_orientation=video.exif_orientation)
             self._head = self._first(video)
             self._origin_pts = self._head.first.pts
             width, height = self._first_size(self._head.first)
@@ -93,11 +96,19 @@ class ContainerReader:
             raise
 
     def pictures(self, from_s: float = 0.0) -> Generator[Picture]:
-        """Walk through the pictures whose time is not before `from_s`, exactly, with their true numbers."""
-        walk = self._sought(from_s) if from_s > TIME_TOLERANCE_S else None
-        if walk is not None and self._map is not None:
-            yield from self._walk_on(walk, self._map)
-            return
+        """Walk through the pictures whose time is not before `from_s`, exactly.
+
+        Their numbers are true, too; only in a damaged file, numbers after a jump count the undecodable pictures as well.
+        """
+        packets = self._packets() if from_s > TIME_TOLERANCE_S else None
+        if packets is not None and self._origin_pts is not None:
+            wanted = packets.rank(self._origin_pts + math.ceil(Fraction(from_s - TIME_TOLERANCE_S) / self._base))
+            if wanted >= len(packets.pts):
+                return
+            walk = self._sought(packets, packets.pts[wanted])
+            if walk is not None:
+                yield from self._walk_on(walk, packets)
+                return
         for picture in self._walk_from_start():
             if picture.timestamp_s >= from_s - TIME_TOLERANCE_S:
                 yield picture
@@ -119,7 +130,7 @@ class ContainerReader:
         decode = DecodePass(video, threads=self._threads)
         frames = decode.frames()
         for frame in frames:
-            return _Walk(video, decode, frame, frames)
+            return _Walk(video, decode, frame, frames, from_start=True)
         losses = decode.losses
         if losses.packets or losses.failed or losses.why:
             why = losses.stopped or losses.why or "the decoder gave none"
@@ -150,12 +161,12 @@ class ContainerReader:
         self.timing = clock.report
         last_s = 0.0
         try:
-            for index, frame in enumerate(self._with_tail(walk)):
+            for index, frame in enumerate(self._frames(walk)):
                 last_s = clock.stamp(frame.pts)
                 yield self._picture(frame, index, last_s, walk.decode.losses)
                 if self._still:
                     return
-            self._conclude(walk.decode.losses, last_s)
+            self._conclude(walk, last_s)
         finally:
             walk.video.close()
 
@@ -168,56 +179,61 @@ class ContainerReader:
         skipped = packets.rank(self._origin_pts or 0)
         index, last_s = -1, 0.0
         try:
-            for frame in self._with_tail(walk):
+            for frame in self._frames(walk):
                 last_s = clock.stamp(frame.pts)
                 index = index + 1 if frame.pts is None else max(index + 1, packets.rank(frame.pts) - skipped)
                 yield self._picture(frame, index, last_s, walk.decode.losses)
-            self._conclude(walk.decode.losses, last_s)
+            self._conclude(walk, last_s)
         finally:
             walk.video.close()
 
-    def _with_tail(self, walk: _Walk) -> Iterator[VideoFrame]:
-        """All frames of a walk; the last ones by a second, single-threaded pass if decoder threads lost them."""
+    def _frames(self, walk: _Walk) -> Iterator[VideoFrame]:
+        """All frames of a walk; from a failure on by one decoder thread (see `decoding`)."""
         last_pts = walk.first.pts
         yield walk.first
         for frame in walk.rest:
             last_pts = frame.pts
             yield frame
-        if not walk.decode.missing_tail or last_pts is None:
+        if not walk.decode.unsure:
             return
-        for seek_first in (True, False):
+        delivered = walk.decode.losses.pictures
+        # Counting is exact, but decodes all anew; by time, pictures of the same time could be mistaken for each other.
+        counting_is_cheap = walk.from_start and delivered <= _RECOUNTED
+        for by_time in (False, True) if counting_is_cheap else (True, False):
             video = self._open_video()
             try:
-                if seek_first and not _seek(video, last_pts):
-                    continue
-                frames = DecodePass(video, threads=1).frames()
-                first = next(frames, None)
-                if first is None or first.pts is None or (seek_first and first.pts > last_pts):
-                    continue
-                for frame in frames:
-                    if frame.pts is not None and frame.pts > last_pts:
-                        walk.decode.losses.pictures += 1
-                        yield frame
-                return
+                decode = DecodePass(video, threads=1)
+                frames = decode.frames()
+                if by_time:
+                    caught_up = last_pts is not None and _seek(video, last_pts) and _reaches(frames, last_pts)
+                else:
+                    caught_up = walk.from_start and sum(1 for _ in islice(frames, delivered)) == delivered
+                if caught_up:
+                    decode.losses.pictures = delivered
+                    walk.decode = decode
+                    yield from frames
+                    return
             finally:
                 video.close()
 
-    def _sought(self, from_s: float) -> _Walk | None:
-        """Jump to the key frame before `from_s` and decode up to it; None if this file cannot be sought exactly."""
+    def _packets(self) -> PacketMap | None:
+        """The map of the file, made once; None if it cannot be sought exactly."""
         if not self._mapped:
             self._mapped = True
             video = self._open_video()
             try:
                 self._map = map_packets(video)
+                if self._map is not None and counts_pictures(video) and self._map.pts[0] != self._origin_pts:
+                    # The decoder holds pictures back, so a packet's time is not its picture's.
+                    self._map = None
             finally:
                 video.close()
-        if self._map is None or self._origin_pts is None:
-            return None
-        wanted = self._map.rank(self._origin_pts + math.ceil(Fraction(from_s - TIME_TOLERANCE_S) / self._base))
-        if wanted >= len(self._map.pts):
-            return None
-        for start in self._map.starts(self._map.pts[wanted]):
-            walk = self._land(start, self._map.pts[wanted])
+        return self._map
+
+    def _sought(self, packets: PacketMap, wanted_pts: int) -> _Walk | None:
+        """Jump to a key frame before the wanted picture and decode up to it."""
+        for start in packets.starts(wanted_pts):
+            walk = self._land(start, wanted_pts)
             if walk is not None:
                 return walk
         return None
@@ -230,7 +246,7 @@ class ContainerReader:
             frames = decode.frames()
             for frame in frames:
                 if frame.pts == wanted_pts:
-                    return _Walk(video, decode, frame, frames)
+                    return _Walk(video, decode, frame, frames, from_start=False)
                 if frame.pts is not None and frame.pts > wanted_pts:
                     break
         video.close()
@@ -252,8 +268,9 @@ class ContainerReader:
             losses.note(str(error) if isinstance(error, SourceError) else reason(error))
             return None
 
-    def _conclude(self, losses: Losses, last_s: float) -> None:
+    def _conclude(self, walk: _Walk, last_s: float) -> None:
         """Put what a walk to the end lost into a sentence."""
+        losses = walk.decode.losses
         end_s = last_s + self._period_s
         first = "" if losses.first_failure is None else f", the first after picture {losses.first_failure}"
         if losses.stopped:
@@ -264,6 +281,16 @@ class ContainerReader:
             self.damage = f"the file is damaged: {losses.failed} pictures could not be decoded{first} ({losses.why})"
         elif losses.why:
             self.damage = f"the file is damaged: a part could not be read{first} ({losses.why})"
+        elif walk.video.cut_off:
+            self.damage = f"the file is cut off: it ends in the middle of a part, after {end_s:.2f} s of pictures"
+
+
+def _reaches(frames: Iterator[VideoFrame], pts: int) -> bool:
+    """Decode up to the picture of this presentation time; False if it does not turn up."""
+    for frame in frames:
+        if frame.pts is None or frame.pts >= pts:
+            return frame.pts == pts
+    return False
 
 
 def _seek(video: OpenVideo, start: int) -> bool:

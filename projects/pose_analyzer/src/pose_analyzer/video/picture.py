@@ -20,6 +20,16 @@ from pose_analyzer.video.container import MAX_PIXELS
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
+# (a, b, c, d) as in `_display_matrix`, by Exif orientation.
+_EXIF_MATRICES = {
+    2: (-1, 0, 0, 1),
+    3: (-1, 0, 0, -1),
+    4: (1, 0, 0, -1),
+    5: (0, 1, 1, 0),
+    6: (0, 1, -1, 0),
+    7: (0, -1, -1, 0),
+    8: (0, -1, 1, 0),
+}
 _SANE_ASPECT = (Fraction(1, 5), Fraction(5))
 
 
@@ -34,6 +44,7 @@ class PictureConverter:
         sample_aspect: Width of a pixel over its height; None or an absurd value counts as square.
         size: (width, height) in px of every picture; None takes that of the first one.
         max_pixels: Largest picture, px.
+        exif_orientation: How a photograph lies, 1 to 8 (Exif 2.3, section 4.6.4 A); 1 is upright.
 
     Example:
         >>> import av
@@ -41,11 +52,19 @@ class PictureConverter:
         (48, 128, 3)
     """
 
-    def __init__(self, sample_aspect: Fraction | None = None, *, size: tuple[int, int] | None = None, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        sample_aspect: Fraction | None = None,
+        *,
+        size: tuple[int, int] | None = None,
+        max_pixels: int = MAX_PIXELS,
+        exif_orientation: int = 1,
+    ) -> None:
         sane = sample_aspect is not None and _SANE_ASPECT[0] <= sample_aspect <= _SANE_ASPECT[1]
         self._aspect = sample_aspect if sane and sample_aspect is not None else Fraction(1)
         self._reformatter = VideoReformatter()
         self._max_pixels = max_pixels
+        self._exif_matrix = _EXIF_MATRICES.get(exif_orientation)
         self.size = size
 
     def rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
@@ -66,7 +85,7 @@ class PictureConverter:
         if frame.interlaced_frame:
             image = _one_field(image)
         image = _square_pixels(image, self._aspect)
-        image = _upright(image, _display_matrix(frame))
+        image = _upright(image, self._exif_matrix or _display_matrix(frame))
         if self.size is None:
             self.size = (image.shape[1], image.shape[0])
         return np.ascontiguousarray(fit(image, *self.size))
@@ -132,7 +151,11 @@ def _square_pixels(image: NDArray[np.uint8], aspect: Fraction) -> NDArray[np.uin
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     """(a, b, c, d) of the frame's display matrix: x' = a x + c y, y' = b x + d y (FFmpeg, libavutil/display.h)."""
-    data = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:
+        # PyAV 18 cannot list side data of kinds that it does not know (Exif); photographs are turned by their own tag.
+        return None
     if data is None:
         return None
     values = np.frombuffer(bytes(data), np.int32)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pose_analyzer.video.container import AV_ERRORS, OpenVideo
+from pose_analyzer.video.decoding import counts_pictures
 from pose_analyzer.video.timing import BACKWARD_BREAK_S, FORWARD_BREAK_S
 
 
@@ -46,14 +47,16 @@ def map_packets(video: OpenVideo) -> PacketMap | None:
         None if the times do not tell the pictures' order: some are missing or double, the clock jumps, or reading fails.
     """
     entries: list[tuple[int, int, bool]] = []
+    by_dts = counts_pictures(video)
     try:
         for packet in video.container.demux(video.stream):
             video.note_packet()
             if not packet.size or packet.is_discard:
                 continue
-            if packet.pts is None:
+            pts = packet.dts if by_dts else packet.pts
+            if pts is None:
                 return None
-            entries.append((packet.pts, packet.pts if packet.dts is None else packet.dts, packet.is_keyframe))
+            entries.append((pts, pts if packet.dts is None else packet.dts, packet.is_keyframe))
     except AV_ERRORS:
         return None
     if not entries or _jumps([pts for pts, _, _ in entries], float(video.stream.time_base or 0)):
