@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from shared_utils.addresses import is_loopback
 from shared_utils.errors import ModelError
 from shared_utils.models import (
     ModelEntry,
@@ -22,7 +23,7 @@ from shared_utils.models import (
     models_dir,
     verify,
 )
-from shared_utils.models.address import check_url, is_loopback
+from shared_utils.models.address import check_url
 from shared_utils.skeletons import get_skeleton
 
 

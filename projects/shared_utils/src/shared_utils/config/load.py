@@ -71,7 +71,7 @@ def load_settings(
     Example:
         >>> from pydantic import Field
         >>> class Video(SettingsModel):
-        ...     stride: int = Field(1, ge=1, description="Analyse every n-th frame.")
+        ...     stride: int = Field(default=1, ge=1, description="Analyse every n-th frame.")
         >>> load_settings(Video, environ={"POSE_STRIDE": "3"}).stride
         3
         >>> load_settings(Video, environ={}, overrides={"strid": 3})

@@ -40,8 +40,8 @@ class SettingsModel(BaseModel):
     """A section of the settings, or the whole tree: frozen, without unknown keys, every field described.
 
     The text under a field (or `Field(description=...)`) says what it does and in which unit; a field
-    without one is refused when the class is made. Two trees are equal when their values are, wherever
-    these came from.
+    without one is refused when the class is made. Write `Field(default=...)` by keyword: type checkers
+    do not see a positional default. Two trees are equal when their values are, wherever these came from.
 
     Raises:
         TypeError: A field has no description.
@@ -49,7 +49,7 @@ class SettingsModel(BaseModel):
     Example:
         >>> from pydantic import Field
         >>> class Video(SettingsModel):
-        ...     stride: int = Field(1, ge=1, description="Analyse every n-th frame.")
+        ...     stride: int = Field(default=1, ge=1, description="Analyse every n-th frame.")
         >>> Video(stride=2).stride
         2
     """

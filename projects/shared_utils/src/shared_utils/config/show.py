@@ -43,7 +43,7 @@ def explain(settings: SettingsModel) -> tuple[Explained, ...]:
         >>> from pydantic import Field
         >>> from shared_utils.config import load_settings
         >>> class Tree(SettingsModel):
-        ...     stride: int = Field(1, ge=1, description="Analyse every n-th frame.")
+        ...     stride: int = Field(default=1, ge=1, description="Analyse every n-th frame.")
         >>> row = explain(load_settings(Tree, environ={"POSE_STRIDE": "2"}))[0]
         >>> row.key, row.value, str(row.source), row.allowed
         ('stride', 2, 'environment variable POSE_STRIDE', 'an integer of at least 1')
@@ -63,7 +63,7 @@ def dump_yaml(settings: SettingsModel, *, redacted: bool = True, comments: bool 
     Example:
         >>> from pydantic import Field
         >>> class Tree(SettingsModel):
-        ...     stride: int = Field(1, ge=1, description="Analyse every n-th frame.")
+        ...     stride: int = Field(default=1, ge=1, description="Analyse every n-th frame.")
         >>> print(dump_yaml(Tree(stride=2), comments=True), end="")
         # Analyse every n-th frame. An integer of at least 1; default 1.
         stride: 2

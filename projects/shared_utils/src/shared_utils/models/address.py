@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
+from shared_utils.addresses import is_loopback
 from shared_utils.errors import ModelError
 
 
@@ -33,18 +33,3 @@ def check_url(url: str) -> None:
     if parts.scheme == "http" and is_loopback(host):
         return
     raise ModelError(f"weights are downloaded over https only (http on this machine), got {parts.scheme or 'no scheme'}://{host}")
-
-
-def is_loopback(host: str) -> bool:
-    """True for a name or number of this machine's loopback interface.
-
-    Example:
-        >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("localhost"), is_loopback("0.0.0.0")
-        (True, True, True, False)
-    """
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
