@@ -81,7 +81,8 @@ def test_devices_end_with_the_processor(app):
     assert get(app, "/v1/devices").json()[-1]["device"] == "cpu"
 
 
-def test_it_is_ready_when_weights_and_exercises_are_there(app, monkeypatch):
+def test_it_is_ready_when_weights_and_exercises_are_there(monkeypatch):
+    app = create_app(ServiceSettings(readiness_timeout_s=120))
     assert get(app, "/readyz").json()["checks"] == {"weights": "ok", "exercises": "ok"}
     monkeypatch.setattr("pose_analyzer.api.app._DEFAULT_WEIGHTS", ("yolo11x-pose",))
     monkeypatch.setenv("POSE_MODELS_DIR", "/nowhere")
@@ -89,6 +90,12 @@ def test_it_is_ready_when_weights_and_exercises_are_there(app, monkeypatch):
     answer = get(app, "/readyz")
     assert answer.status_code == 503
     assert answer.json()["checks"] == {"weights": "failed", "exercises": "ok"}
+
+
+def test_it_is_not_ready_without_exercises(monkeypatch):
+    monkeypatch.setattr("pose_analyzer.api.app.list_profiles", list)
+    answer = get(create_app(ServiceSettings(readiness_timeout_s=120)), "/readyz")
+    assert (answer.status_code, answer.json()["checks"]["exercises"]) == (503, "failed")
 
 
 def test_requests_are_counted_by_route(app):

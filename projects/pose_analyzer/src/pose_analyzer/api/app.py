@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import cache
+
 from fastapi import APIRouter, FastAPI
 from prometheus_client import CollectorRegistry
 
@@ -32,12 +35,13 @@ def create_app(settings: ServiceSettings | None = None, *, registry: CollectorRe
         >>> sorted(path for path in app.openapi()["paths"] if path.startswith("/v1"))
         ['/v1/devices', '/v1/exercises', '/v1/exercises/{name}', '/v1/models']
     """
+    profiles = cache(_load_profiles)  # read once per application; a restart shows changed files
     return create_service(
         "Pose analyzer",
         __version__,
         settings=settings,
-        routers=[_router()],
-        readiness={"weights": _weights_are_here, "exercises": _exercises_load},
+        routers=[_router(profiles)],
+        readiness={"weights": _weights_are_here, "exercises": lambda: _require_some(profiles())},
         registry=registry,
         metrics_prefix="pose",
         error_statuses={ExerciseError: 500},
@@ -50,15 +54,16 @@ def _weights_are_here() -> None:
         find_model(name)
 
 
-def _exercises_load() -> None:
-    names = list_profiles()
-    if not names:
+def _load_profiles() -> Mapping[str, ExerciseProfile]:
+    return {name: load_profile(name) for name in list_profiles()}
+
+
+def _require_some(profiles: Mapping[str, ExerciseProfile]) -> None:
+    if not profiles:
         raise ExerciseError("there is no exercise profile; reinstall the package or set POSE_CONFIG_DIR")
-    for name in names:
-        load_profile(name)
 
 
-def _router() -> APIRouter:
+def _router(profiles: Callable[[], Mapping[str, ExerciseProfile]]) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["knowledge"])
 
     @router.get("/devices")
@@ -74,15 +79,14 @@ def _router() -> APIRouter:
     @router.get("/exercises")
     def exercises() -> list[ExerciseView]:
         """Every exercise that can be counted or timed."""
-        return [ExerciseView.of(load_profile(name)) for name in list_profiles()]
+        return [ExerciseView.of(profile) for profile in profiles().values()]
 
     @router.get("/exercises/{name}")
     def exercise(name: str) -> ExerciseProfile:
         """One exercise with its thresholds, by its name in the list."""
-        # load_profile also takes paths; over HTTP only what the list names is given out.
-        known = list_profiles()
+        known = profiles()  # load_profile also takes paths; over HTTP only what the list names is given out
         if name not in known:
             raise Problem(404, f"there is no exercise {name[:80]!r}; there are {', '.join(known)}")
-        return load_profile(name)
+        return known[name]
 
     return router
