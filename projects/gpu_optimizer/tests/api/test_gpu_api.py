@@ -96,9 +96,9 @@ def test_a_server_of_its_own_answers_and_stops_when_told():
         try:
             assert server.stdout is not None
             address = server.stdout.readline().split()[4]
-            assert httpx.get(f"{address}/healthz", timeout=20).json() == {"status": "ok"}
+            assert httpx.get(f"{address}/healthz", timeout=60).json() == {"status": "ok"}
             server.send_signal(signal.SIGTERM)
-            _, errors = server.communicate(timeout=20)
+            _, errors = server.communicate(timeout=60)
         finally:
             server.kill()
     assert server.returncode == 0
