@@ -66,8 +66,9 @@ class Dimensions:
     """Every length of one body, in metres. Origins: see `kinematics`.
 
     Args:
-        height: Stature.
-        foot_height: Ankle joint above the sole.
+        height: Stature, barefoot.
+        sole: Thickness of the shoe under the foot.
+        foot_height: Ankle joint above the ground, sole included.
         shank, thigh: Ankle to knee, knee to hip joint.
         pelvis, abdomen, thorax: Hip line to waist, waist to lower chest, lower chest to the line of the shoulder joints.
         neck: Shoulder line to the joint of neck and skull.
@@ -80,6 +81,7 @@ class Dimensions:
     """
 
     height: float
+    sole: float
     foot_height: float
     shank: float
     thigh: float
@@ -123,7 +125,7 @@ def dimensions(body: BodySpec) -> Dimensions:
     """Segment lengths of a body.
 
     The proportions scale legs, trunk and head against each other; the sum is then brought back to `height_m`, so that
-    the body is as tall as it says.
+    the barefoot body is as tall as it says.
 
     Example:
         >>> from pose_analyzer.synthetic.spec import BodySpec
@@ -131,7 +133,7 @@ def dimensions(body: BodySpec) -> Dimensions:
         >>> round(lengths.thigh, 4), round(lengths.shank, 4)  # 0.245 and 0.246 of stature
         (0.441, 0.4428)
         >>> long_legs = dimensions(BodySpec(height_m=1.8, leg_scale=1.1))
-        >>> standing = long_legs.foot_height + long_legs.leg + long_legs.trunk + long_legs.neck + long_legs.head
+        >>> standing = long_legs.foot_height - long_legs.sole + long_legs.leg + long_legs.trunk + long_legs.neck + long_legs.head
         >>> round(standing, 9)
         1.8
     """
@@ -140,7 +142,8 @@ def dimensions(body: BodySpec) -> Dimensions:
     h = body.height_m / (0.039 + legs + trunk + 0.182)
     return Dimensions(
         height=body.height_m,
-        foot_height=0.039 * h,
+        sole=0.012 * h,
+        foot_height=(0.039 + 0.012) * h,
         shank=0.246 * body.leg_scale * h,
         thigh=0.245 * body.leg_scale * h,
         pelvis=0.075 * body.trunk_scale * h,

@@ -12,7 +12,6 @@ from pose_analyzer.synthetic.exercises import Exercise
 from pose_analyzer.synthetic.kinematics import Figure
 from pose_analyzer.synthetic.landmarks import landmark_offsets
 from pose_analyzer.synthetic.motions import Moment, Walking, program
-from pose_analyzer.synthetic.motions.floor import PullUp
 from pose_analyzer.synthetic.render.primitives import Primitives
 from pose_analyzer.synthetic.render.room import Box
 from pose_analyzer.synthetic.shape import body_shape, equipment_shape, posed
@@ -65,8 +64,8 @@ class Athlete:
 
     def _equipment(self) -> Primitives | None:
         exercise = self.motion.exercise
-        if exercise is Exercise.PULL_UP and isinstance(self.program, PullUp):
-            return equipment_shape("pull_up_bar", self.lengths, person=self.person, bar_height_m=self.program.bar_z)
+        if exercise is Exercise.PULL_UP:
+            return equipment_shape("pull_up_bar", self.lengths, person=self.person)
         if not self.motion.equipment:
             return None
         if exercise in _DUMBBELLS:

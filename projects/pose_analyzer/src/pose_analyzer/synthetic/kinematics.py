@@ -48,7 +48,7 @@ class Figure:
         >>> figure = Figure(dimensions(BodySpec(height_m=1.8)))
         >>> figure.stand()
         >>> figure.joint("knee", LEFT).round(3).tolist()
-        [0.0, 0.088, 0.513]
+        [0.0, 0.088, 0.535]
     """
 
     __slots__ = ("lengths", "origin", "rotation")

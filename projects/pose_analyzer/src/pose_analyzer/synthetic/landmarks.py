@@ -6,7 +6,7 @@ Pose tracking*, 2020) in anatomical terms:
 - shoulder, elbow, wrist, hip, knee, ankle: centres of the joints, inside the body;
 - nose: its tip; eyes: inner corner, pupil, outer corner; ear: the tragus, before the ear's opening; mouth: its corners;
 - pinky, index: the first knuckles (heads of the fifth and second metacarpal); thumb: the joint at the middle of the thumb;
-- heel: the rearmost point of the heel near the floor; foot index: the tip of the shoe over the second toe, at the same height.
+- heel: the rearmost point of the heel (inside the shoe); foot index: the tip of the big toe (inside the shoe).
 
 Each is a fixed point of one segment, so that bones keep their length and the mapping to COCO-17 and Halpe-26 is that of
 `shared_utils.skeletons`.
@@ -54,8 +54,8 @@ def landmark_offsets(lengths: Dimensions) -> tuple[NDArray[np.intp], Array]:
         "eye_inner": (Segment.HEAD, (0.0465 * h, 0.0090 * h, 0.0370 * h)),
         "eye": (Segment.HEAD, (0.0455 * h, 0.0180 * h, 0.0375 * h)),
         "eye_outer": (Segment.HEAD, (0.0415 * h, 0.0265 * h, 0.0370 * h)),
-        "ear": (Segment.HEAD, (-0.0005 * h, 0.0430 * h, 0.0270 * h)),
-        "mouth": (Segment.HEAD, (0.0475 * h, 0.0140 * h, -0.0045 * h)),
+        "ear": (Segment.HEAD, (0.0000 * h, 0.0415 * h, 0.0270 * h)),
+        "mouth": (Segment.HEAD, (0.0465 * h, 0.0140 * h, -0.0010 * h)),
         "shoulder": (Segment.LEFT_CLAVICLE, (0.0, d.clavicle, 0.0)),
         "elbow": (Segment.LEFT_UPPER_ARM, (0.0, 0.0, -d.upper_arm)),
         "wrist": (Segment.LEFT_FOREARM, (0.0, 0.0, -d.forearm)),
@@ -65,14 +65,14 @@ def landmark_offsets(lengths: Dimensions) -> tuple[NDArray[np.intp], Array]:
         "hip": (Segment.PELVIS, (0.0, d.hip_half, 0.0)),
         "knee": (Segment.LEFT_THIGH, (0.0, 0.0, -d.thigh)),
         "ankle": (Segment.LEFT_SHANK, (0.0, 0.0, -d.shank)),
-        "heel": (Segment.LEFT_FOOT, (-d.heel_back, 0.0, -0.72 * d.foot_height)),
-        "foot_index": (Segment.LEFT_FOOT, (d.foot_length - d.heel_back, 0.0, -0.72 * d.foot_height)),
+        "heel": (Segment.LEFT_FOOT, (-d.heel_back, 0.0, d.sole + 0.008 * h - d.foot_height)),
+        "foot_index": (Segment.LEFT_FOOT, (d.foot_length - d.heel_back, -0.008 * h, d.sole + 0.003 * h - d.foot_height)),
     }
     segments, offsets = [], []
     for name in BLAZEPOSE_33.keypoints:
         if name == "nose":
             segments.append(Segment.HEAD)
-            offsets.append((0.0600 * h, 0.0, 0.0190 * h))
+            offsets.append((0.0610 * h, 0.0, 0.0205 * h))
             continue
         side_name, part = name.split("_", 1)
         side = LEFT if side_name == "left" else 1 - LEFT

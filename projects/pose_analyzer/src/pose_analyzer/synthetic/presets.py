@@ -14,8 +14,15 @@ from pose_analyzer.synthetic.scene import Scene
 from pose_analyzer.synthetic.spec import AthleteSpec, BodySpec, CameraSpec, ImageSpec, MotionSpec, RoomSpec
 from pose_analyzer.synthetic.spec_io import spec_from_dict, spec_to_dict
 
-_SKIN = ("#f0c8a8", "#dba882", "#c58c6a", "#a06a48", "#7a4c32", "#5a3825")
-_HAIR = ("#1c1512", "#2e2118", "#5a3a22", "#8a6238", "#b89458", "#6e6a66")
+# Skin, and hair that occurs with it.
+_LOOKS = (
+    ("#f0c8a8", ("#2e2118", "#5a3a22", "#8a6238", "#b89458", "#6e6a66")),
+    ("#dba882", ("#1c1512", "#2e2118", "#5a3a22", "#6e6a66")),
+    ("#c58c6a", ("#1c1512", "#2e2118", "#45301f")),
+    ("#a06a48", ("#1c1512", "#241a14")),
+    ("#7a4c32", ("#14100e", "#1c1512")),
+    ("#5a3825", ("#100d0c", "#181311")),
+)
 _SHIRTS = ("#2f5d8c", "#a8322e", "#2c7a4b", "#6a4a8c", "#d08a2e", "#3c4048", "#1f8a8a", "#b8466e")
 _BOTTOMS = ("#26282e", "#1d2a44", "#3a3d42", "#40342c", "#24382c")
 _SHOES = ("#e8e8e8", "#24262a", "#c23a3a", "#3a62b0", "#d8d23c")
@@ -38,6 +45,7 @@ def random_body(seed: int) -> BodySpec:
     def near_one(spread: float) -> float:
         return round(float(np.clip(random.normal(1.0, spread), 1 - 2 * spread, 1 + 2 * spread)), 3)
 
+    skin, hair = _LOOKS[int(random.integers(len(_LOOKS)))]
     values: dict[str, Any] = {
         "height_m": round(float(np.clip(random.normal(1.72, 0.09), 1.52, 1.96)), 3),
         "build": round(float(np.clip(random.normal(1.02, 0.10), 0.85, 1.30)), 3),
@@ -46,8 +54,8 @@ def random_body(seed: int) -> BodySpec:
         "arm_scale": near_one(0.02),
         "shoulder_scale": near_one(0.035),
         "hip_scale": near_one(0.03),
-        "skin": pick(_SKIN),
-        "hair": pick(_HAIR),
+        "skin": skin,
+        "hair": pick(hair),
         "shirt": pick(_SHIRTS),
         "bottoms": pick(_BOTTOMS),
         "shoes": pick(_SHOES),

@@ -24,7 +24,7 @@ from pose_analyzer.synthetic.camera import Camera, look_at
 from pose_analyzer.synthetic.landmarks import angles_deg
 from pose_analyzer.synthetic.render.exposure import Exposure
 from pose_analyzer.synthetic.render.layer import Layer, render_layer
-from pose_analyzer.synthetic.render.picture import render
+from pose_analyzer.synthetic.render.picture import Patch, render
 from pose_analyzer.synthetic.render.primitives import Primitives
 from pose_analyzer.synthetic.render.stage import Stage
 from pose_analyzer.synthetic.spec import SceneSpec
@@ -120,20 +120,13 @@ class Scene:
             IndexError: There is no such frame.
         """
         time_s = self._time(index)
-        moments = self._shutter(time_s)
-        light: NDArray[np.float32] | None = None
-        truth: Truth | None = None
-        for i, t in enumerate(moments):
-            present, world, camera = self._world(t)
-            picture, layer = render(
-                self._stage.background(camera, t), world, camera, self._stage.towards_light, antialias=self.spec.image.antialias
-            )
-            light = picture if light is None else light + picture
-            if i == len(moments) // 2:
-                truth = self._truth(index, time_s, present, world, camera, layer)
-        if light is None or truth is None:
-            raise SceneError("a frame needs at least one moment")
-        image = self._exposure.develop(light / np.float32(len(moments)) if len(moments) > 1 else light, index)
+        present, world, camera = self._world(time_s)
+        background = self._stage.background(camera, time_s)
+        patch, layer = self._render(background, world, camera)
+        truth = self._truth(index, time_s, present, world, camera, layer)
+        if self.spec.image.motion_blur:
+            background, patch = self._blurred(time_s), None
+        image = self._exposure.develop(background, patch, index)
         return Frame(image, index=index, timestamp_s=time_s, stream_id=self.spec.name), truth
 
     def truth_at(self, index: int) -> Truth:
@@ -202,13 +195,23 @@ class Scene:
         # Whole ticks of the clock that video containers use, so that a clip gives back the same times.
         return tuple((np.round(places / image.fps * _TICK_HZ) / _TICK_HZ).tolist())
 
-    def _shutter(self, time_s: float) -> list[float]:
+    def _render(self, background: NDArray[np.float32], world: Primitives, camera: Camera) -> tuple[Patch | None, Layer]:
+        return render(background, world, camera, self._stage.towards_light, antialias=self.spec.image.antialias)
+
+    def _blurred(self, time_s: float) -> NDArray[np.float32]:
+        """(H, W, 3) mean linear light of moments in the middles of equal parts of the time that the shutter is open."""
         image = self.spec.image
-        if image.motion_blur == 0:
-            return [time_s]
-        n = image.blur_samples
-        # Middles of n equal parts of the open time, around the frame's own time.
-        return [time_s + ((i + 0.5) / n - 0.5) * image.motion_blur / image.fps for i in range(n)]
+        total = np.zeros((image.height, image.width, 3), np.float32)
+        for i in range(image.blur_samples):
+            t = time_s + ((i + 0.5) / image.blur_samples - 0.5) * image.motion_blur / image.fps
+            _, world, camera = self._world(t)
+            background = self._stage.background(camera, t)
+            patch, _ = self._render(background, world, camera)
+            total += background
+            if patch is not None:
+                window = patch.rows, patch.columns
+                total[window] += patch.light - background[window]
+        return total / np.float32(image.blur_samples)
 
     def _world(self, time_s: float) -> tuple[list[tuple[Athlete, Instant]], Primitives, Camera]:
         present = [(a, a.at(time_s)) for a in self.athletes if a.present(time_s)]

@@ -7,6 +7,7 @@ Measures are shares of stature, from the outlines of an average adult in Drillis
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,7 @@ class Builder:
         far: Array | None = None,
         split: float = np.inf,
         gloss: float = 0.02,
+        open_end: bool = False,
     ) -> None:
         """Adds a round cone.
 
@@ -66,6 +68,7 @@ class Builder:
             far: Colour beyond `split` of the way from start to end.
             split: Share of the way, may lie outside 0..1.
             gloss: Strength of highlights.
+            open_end: Without the second sphere, as a sleeve.
         """
         a, b = np.asarray(start, float), np.asarray(end, float)
         length = float(np.linalg.norm(b - a))
@@ -75,7 +78,7 @@ class Builder:
             else hanging(a - b, np.array([1.0, 0.0, 0.0]) if abs((b - a)[0]) < 0.8 * length else np.array([0.0, 0.0, 1.0]))
         )
         basis = axes * np.array([flat[0], flat[1], 1.0]) * self.scale
-        self._add(segment, a, basis, length, r0, r1, colour, far, split * length, gloss)
+        self._add(segment, a, basis, length, (r0, r1, open_end), (colour, far), split * length, gloss)
 
     def ellipsoid(
         self,
@@ -91,7 +94,7 @@ class Builder:
     ) -> None:
         """Adds an ellipsoid with half axes along the segment's axes (or along the columns of `axes`); `far` beyond `split` half axes up."""
         basis = (np.eye(3) if axes is None else axes) * np.asarray(half) * self.scale
-        self._add(segment, np.asarray(centre, float), basis, 0.0, 1.0, 1.0, colour, far, split, gloss)
+        self._add(segment, np.asarray(centre, float), basis, 0.0, (1.0, 1.0, False), (colour, far), split, gloss)
 
     def _add(
         self,
@@ -99,23 +102,20 @@ class Builder:
         centre: Array,
         basis: Array,
         length: float,
-        r0: float,
-        r1: float,
-        near: Array,
-        far: Array | None,
+        ends: tuple[float, float, bool],
+        colours: tuple[Array, Array | None],
         split: float,
         gloss: float,
     ) -> None:
-        # Local z starts at the first centre, so a split at minus infinity never shows; keep it finite for float32.
+        # A split at infinity never shows; keep it finite for float32.
         split = float(np.clip(split, -1e3, 1e3))
-        self.rows.append(
-            (centre * self.scale, basis, np.linalg.inv(basis), length, r0, r1, near, near if far is None else far, split, gloss, segment)
-        )
+        near, far = colours[0], colours[0] if colours[1] is None else colours[1]
+        self.rows.append((centre * self.scale, basis, np.linalg.inv(basis), length, *ends, near, far, split, gloss, segment))
 
     def primitives(self, person: int) -> Primitives:
         """All of them, in their segments' frames."""
         columns = list(zip(*self.rows, strict=True))
-        arrays = [np.array(c, np.float64) for c in columns[:-1]]
+        arrays: list[Any] = [np.array(c, np.bool_ if isinstance(c[0], bool) else np.float64) for c in columns[:-1]]
         return Primitives(*arrays, segment=np.array(columns[-1], np.intp), person=np.full(len(self.rows), person, np.intp))
 
 
@@ -142,7 +142,7 @@ def body_shape(body: BodySpec, lengths: Dimensions, *, fists: bool, person: int 
         _arm(b, side, lengths, wear, body.build**0.8)
         _hand(b, side, lengths, wear, fists)
         _leg(b, side, lengths, wear, body.build**0.8)
-        _foot(b, side, wear)
+        _foot(b, side, lengths, wear)
     return b.primitives(person)
 
 
@@ -159,51 +159,45 @@ class _Wardrobe:
 def _trunk(b: Builder, d: Dimensions, w: _Wardrobe, g: float, hips: float, shoulders: float) -> None:
     s, h = Segment, d.height
     abdomen, thorax = d.abdomen / h, d.thorax / h
-    dark = w.bottoms * 0.96
-    b.ellipsoid(s.PELVIS, (-0.004, 0, 0.006), (0.061 * g, 0.090 * g * hips, 0.066), w.bottoms, far=w.shirt, split=0.30)
+    b.ellipsoid(s.PELVIS, (-0.004, 0, 0.006), (0.062 * g, 0.091 * g * hips, 0.066), w.bottoms)
     for side in SIDES:
-        b.ellipsoid(s.PELVIS, (-0.026, SIGN[side] * 0.041 * hips, -0.016), (0.043 * g, 0.046 * g, 0.050), dark)
-    b.cone(s.ABDOMEN, (0, 0, -0.040), (0, 0, abdomen), 0.083 * g, 0.080 * g, w.shirt, flat=(0.70, 1.0))
-    b.cone(s.THORAX, (0, 0, 0.0), (0, 0, thorax * 0.62), 0.079 * g, 0.088 * g * shoulders, w.shirt, flat=(0.72, 1.0))
-    b.ellipsoid(s.THORAX, (-0.004, 0, thorax * 0.66), (0.062 * g, 0.097 * g * shoulders, 0.056), w.shirt)
+        b.ellipsoid(s.PELVIS, (-0.024, SIGN[side] * 0.041 * hips, -0.014), (0.044 * g, 0.046 * g, 0.052), w.bottoms)
+    # The shirt hangs over the hips.
+    b.cone(s.PELVIS, (-0.002, 0, 0.080), (-0.004, 0, 0.004), 0.0840 * g, 0.0945 * g * hips, w.shirt, flat=(0.73, 1.0), open_end=True)
+    b.cone(s.ABDOMEN, (0, 0, -0.010), (0, 0, abdomen), 0.0845 * g, 0.0820 * g, w.shirt, flat=(0.71, 1.0))
+    b.cone(s.THORAX, (0, 0, 0.0), (-0.002, 0, thorax * 0.60), 0.0815 * g, 0.0900 * g * shoulders, w.shirt, flat=(0.71, 1.0))
+    b.ellipsoid(s.THORAX, (-0.006, 0, thorax * 0.64), (0.0635 * g, 0.0975 * g * shoulders, 0.062), w.shirt)
     for side in SIDES:
         y = SIGN[side] * shoulders
-        b.ellipsoid(s.THORAX, (0.032, y * 0.040, thorax * 0.60), (0.033 * g, 0.042, 0.033), w.shirt)
+        b.ellipsoid(s.THORAX, (0.025, y * 0.039, thorax * 0.64), (0.0375 * g, 0.0540, 0.0440), w.shirt)
         # From the neck over the slope of the shoulder to the shoulder joint.
-        b.cone(
-            s.THORAX,
-            (-0.010, y * 0.016, thorax + 0.020),
-            (-0.004, y * 0.080, thorax - 0.002),
-            0.025 * g,
-            0.032 * g,
-            w.shirt,
-            flat=(1.1, 1.0),
-        )
-    b.cone(s.NECK, (-0.008, 0, -0.012), (0.002, 0, d.neck / h + 0.004), 0.0345 * g**0.5, 0.031, w.skin)
-    b.ellipsoid(s.NECK, (-0.002, 0, 0.013), (0.041 * g**0.5, 0.043 * g**0.5, 0.014), w.shirt * 0.85)
+        b.cone(s.THORAX, (-0.010, y * 0.014, thorax + 0.022), (-0.004, y * 0.084, thorax - 0.004), 0.0250 * g, 0.0330 * g, w.shirt)
+    b.cone(s.NECK, (-0.010, 0, -0.012), (-0.001, 0, d.neck / h + 0.004), 0.0350 * g**0.5, 0.0310, w.skin)
+    b.ellipsoid(s.NECK, (-0.004, 0, 0.012), (0.0415 * g**0.5, 0.0435 * g**0.5, 0.0140), w.shirt * 0.85)
 
 
 def _head(b: Builder, w: _Wardrobe, style: str) -> None:
     s = Segment.HEAD
-    b.ellipsoid(s, (-0.006, 0, 0.052), (0.0555, 0.0435, 0.050), w.skin, gloss=0.05)
-    b.ellipsoid(s, (0.011, 0, 0.018), (0.0395, 0.0365, 0.047), w.skin, gloss=0.05)
-    b.ellipsoid(s, (0.033, 0, -0.017), (0.0165, 0.0170, 0.0130), w.skin, gloss=0.05)
-    b.cone(s, (0.0475, 0, 0.038), (0.0545, 0, 0.0195), 0.0050, 0.0072, w.skin * np.array([1.0, 0.95, 0.93]), gloss=0.08)
-    b.ellipsoid(s, (0.0455, 0, -0.0045), (0.0052, 0.0140, 0.0046), w.lips)
+    warm = w.skin * np.array([1.0, 0.93, 0.91])
+    b.ellipsoid(s, (-0.006, 0, 0.052), (0.0555, 0.0430, 0.050), w.skin, gloss=0.05)
+    b.ellipsoid(s, (0.010, 0, 0.020), (0.0395, 0.0370, 0.0430), w.skin, gloss=0.05)
+    b.cone(s, (0.010, 0, 0.010), (0.0290, 0, -0.0110), 0.0330, 0.0185, w.skin, flat=(0.98, 0.98), gloss=0.05)
+    b.cone(s, (0.0475, 0, 0.0395), (0.0545, 0, 0.0210), 0.0048, 0.0070, warm, gloss=0.08)
+    b.ellipsoid(s, (0.0445, 0, -0.0008), (0.0046, 0.0140, 0.0042), w.lips)
     for side in SIDES:
         y = SIGN[side]
-        b.ellipsoid(s, (0.0418, y * 0.0180, 0.0375), (0.0060, 0.0086, 0.0046), w.white, gloss=0.2)
+        b.ellipsoid(s, (0.0418, y * 0.0180, 0.0375), (0.0060, 0.0086, 0.0044), w.white, gloss=0.2)
         b.ellipsoid(s, (0.0452, y * 0.0180, 0.0375), (0.0036, 0.0042, 0.0044), w.iris, gloss=0.3)
-        b.cone(s, (0.0475, y * 0.0090, 0.0465), (0.0425, y * 0.0275, 0.0470), 0.0027, 0.0022, w.hair * 0.9)
-        b.ellipsoid(s, (-0.002, y * 0.0445, 0.0270), (0.0105, 0.0050, 0.0165), w.skin * np.array([1.0, 0.9, 0.88]))
-        b.ellipsoid(s, (0.028, y * 0.0215, 0.016), (0.0180, 0.0140, 0.0150), w.skin * np.array([1.0, 0.94, 0.92]), gloss=0.04)
+        b.cone(s, (0.0475, y * 0.0090, 0.0465), (0.0425, y * 0.0275, 0.0470), 0.0026, 0.0021, w.hair * 0.9)
+        b.ellipsoid(s, (-0.002, y * 0.0435, 0.0270), (0.0105, 0.0050, 0.0165), warm)
+        b.ellipsoid(s, (0.0225, y * 0.0190, 0.0190), (0.0205, 0.0170, 0.0190), w.skin, gloss=0.05)
     if style != "none":
-        b.ellipsoid(s, (-0.0125, 0, 0.0625), (0.0570, 0.0478, 0.0455), w.hair, gloss=0.10)
-        b.ellipsoid(s, (-0.0300, 0, 0.0330), (0.0370, 0.0435, 0.0420), w.hair, gloss=0.08)
+        b.ellipsoid(s, (-0.0125, 0, 0.0615), (0.0572, 0.0475, 0.0460), w.hair, gloss=0.08)
+        b.ellipsoid(s, (-0.0230, 0, 0.0390), (0.0450, 0.0455, 0.0500), w.hair, gloss=0.08)
     if style == "bun":
         b.ellipsoid(s, (-0.0680, 0, 0.0800), (0.0230, 0.0230, 0.0220), w.hair, gloss=0.10)
     if style == "long":
-        b.cone(s, (-0.0360, 0, 0.0350), (-0.0440, 0, -0.0480), 0.0400, 0.0300, w.hair, flat=(0.65, 1.05), gloss=0.10)
+        b.cone(s, (-0.0360, 0, 0.0350), (-0.0440, 0, -0.0480), 0.0400, 0.0300, w.hair, flat=(0.65, 1.05), gloss=0.08)
 
 
 def _arm(b: Builder, side: int, d: Dimensions, w: _Wardrobe, g: float) -> None:
@@ -211,13 +205,13 @@ def _arm(b: Builder, side: int, d: Dimensions, w: _Wardrobe, g: float) -> None:
     lu, lf = d.upper_arm / d.height, d.forearm / d.height
     sleeve = {"none": w.skin, "short": w.shirt, "long": w.shirt}[w.sleeves]
     lower = w.shirt if w.sleeves == "long" else w.skin
-    b.ellipsoid(upper, (0, SIGN[side] * 0.003, -0.012), (0.0360 * g, 0.0335 * g, 0.0440), sleeve)
-    b.cone(upper, (0, 0, 0), (0, 0, -lu), 0.0300 * g, 0.0235 * g, lower, gloss=0.04)
-    b.ellipsoid(upper, (0.008, 0, -0.50 * lu), (0.0235 * g, 0.0245 * g, 0.0540), lower, gloss=0.04)
+    b.ellipsoid(upper, (0, SIGN[side] * 0.001, -0.018), (0.0355 * g, 0.0340 * g, 0.0500), sleeve)
+    b.cone(upper, (0, 0, 0), (0, 0, -lu), 0.0310 * g, 0.0240 * g, lower, gloss=0.04)
+    b.ellipsoid(upper, (0.007, 0, -0.50 * lu), (0.0245 * g, 0.0255 * g, 0.0580), lower, gloss=0.04)
     if w.sleeves == "short":
-        b.cone(upper, (0, 0, -0.004), (0, 0, -0.47 * lu), 0.0345 * g, 0.0320 * g, w.shirt)
-    b.cone(fore, (0, 0, 0), (0.001, 0, -0.30 * lf), 0.0240 * g, 0.0262 * g, lower, gloss=0.04)
-    b.cone(fore, (0.001, 0, -0.30 * lf), (0, 0, -lf), 0.0262 * g, 0.0168 * g**0.5, lower, flat=(1.06, 0.94), gloss=0.04)
+        b.cone(upper, (0, 0, -0.004), (0, 0, -0.56 * lu), 0.0348 * g, 0.0335 * g, w.shirt, open_end=True)
+    b.cone(fore, (0, 0, 0), (0.001, 0, -0.30 * lf), 0.0240 * g, 0.0265 * g, lower, gloss=0.04)
+    b.cone(fore, (0.001, 0, -0.30 * lf), (0, 0, -lf), 0.0265 * g, 0.0170 * g**0.5, lower, flat=(1.06, 0.94), gloss=0.04)
 
 
 def _hand(b: Builder, side: int, d: Dimensions, w: _Wardrobe, fist: bool) -> None:
@@ -239,27 +233,32 @@ def _leg(b: Builder, side: int, d: Dimensions, w: _Wardrobe, g: float) -> None:
     covered = w.legwear != "shorts"
     skin = w.bottoms if covered else w.skin
     out = SIGN[side]
-    b.cone(thigh, (0.002, 0, -0.010), (0, 0, -lt), 0.0500 * g, 0.0325 * g, skin, flat=(1.05, 1.0), gloss=0.04)
-    b.ellipsoid(thigh, (0.010, out * 0.004, -0.38 * lt), (0.0440 * g, 0.0470 * g, 0.0960), skin, gloss=0.04)
+    b.cone(thigh, (0.002, 0, -0.010), (0, 0, -lt), 0.0505 * g, 0.0320 * g, skin, flat=(1.05, 1.0), gloss=0.04)
+    b.ellipsoid(thigh, (0.010, out * 0.003, -0.40 * lt), (0.0440 * g, 0.0470 * g, 0.1050), skin, gloss=0.04)
     if not covered:
-        b.cone(thigh, (0.001, out * 0.002, 0.006), (0.002, out * 0.003, -0.56 * lt), 0.0560 * g, 0.0535 * g, w.bottoms)
-    b.ellipsoid(shank, (0.008, 0, 0.0), (0.0285 * g, 0.0290 * g, 0.0330), skin, gloss=0.04)
+        b.cone(thigh, (0.001, out * 0.002, 0.000), (0.002, out * 0.003, -0.62 * lt), 0.0555 * g, 0.0550 * g, w.bottoms, open_end=True)
+    b.ellipsoid(shank, (0.0075, 0, 0.002), (0.0275 * g, 0.0270 * g, 0.0360), skin, gloss=0.04)
     wide = 1.12 if w.legwear == "trousers" else 1.0
-    b.cone(shank, (-0.002, 0, -0.01), (-0.002, 0, -ls), 0.0300 * g * wide, 0.0190 * wide * wide, skin, gloss=0.04)
-    b.ellipsoid(shank, (-0.0125, 0, -0.30 * ls), (0.0300 * g * wide, 0.0305 * g * wide, 0.0700), skin, gloss=0.04)
+    b.cone(shank, (0.000, 0, 0.000), (-0.004, 0, -ls), 0.0310 * g * wide, 0.0178 * wide * wide, skin, gloss=0.04)
+    b.ellipsoid(shank, (-0.0100, 0, -0.30 * ls), (0.0325 * g * wide, 0.0325 * g * wide, 0.0820), skin, gloss=0.04)
     if w.legwear != "trousers":
-        b.cone(shank, (-0.002, 0, -0.80 * ls), (-0.003, 0, -1.02 * ls), 0.0222, 0.0225, w.socks)
+        b.cone(shank, (-0.0035, 0, -0.86 * ls), (-0.0045, 0, -1.03 * ls), 0.0200, 0.0205, w.socks)
 
 
-def _foot(b: Builder, side: int, w: _Wardrobe) -> None:
+def _foot(b: Builder, side: int, d: Dimensions, w: _Wardrobe) -> None:
     s, inwards = Segment.LEFT_FOOT + side, -SIGN[side]
-    b.cone(s, (-0.0130, 0, -0.0120), (0.0600, inwards * 0.002, -0.0215), 0.0245, 0.0185, w.shoes, flat=(1.0, 1.12), gloss=0.10)
-    b.cone(s, (0.0600, inwards * 0.002, -0.0215), (0.0920, inwards * 0.003, -0.0265), 0.0200, 0.0155, w.shoes, flat=(1.0, 1.28), gloss=0.10)
-    b.cone(s, (-0.0135, 0, -0.0335), (0.0900, inwards * 0.003, -0.0335), 0.0245, 0.0245, w.sole, flat=(0.24, 1.06))
+    ground = -d.foot_height / d.height
+    # Collar and heel, instep, toe box, sole.
+    b.ellipsoid(s, (-0.0160, 0, ground + 0.027), (0.0270, 0.0225, 0.0270), w.shoes, gloss=0.10)
+    b.cone(
+        s, (-0.0020, 0, ground + 0.0270), (0.0560, inwards * 0.002, ground + 0.0210), 0.0235, 0.0185, w.shoes, flat=(1.0, 1.08), gloss=0.10
+    )
+    b.ellipsoid(s, (0.0780, inwards * 0.004, ground + 0.0200), (0.0400, 0.0270, 0.0160), w.shoes, gloss=0.10)
+    b.cone(s, (-0.0165, 0, ground + 0.0070), (0.0920, inwards * 0.004, ground + 0.0070), 0.0265, 0.0270, w.sole, flat=(0.27, 1.0))
 
 
-def equipment_shape(kind: str, lengths: Dimensions, *, person: int = 0, bar_height_m: float = 0.0) -> Primitives:
-    """Things that are held: "dumbbells" (both hands), "barbell" or "pull_up_bar" (on the equipment's frame, with its posts)."""
+def equipment_shape(kind: str, lengths: Dimensions, *, person: int = 0) -> Primitives:
+    """Things that are held: "dumbbells" (both hands), "barbell" or "pull_up_bar" (on the equipment's frame, hanging from the ceiling)."""
     b = Builder(1.0)
     steel, rubber, red = linear_colour("#b9bdc4"), linear_colour("#1d1e21"), linear_colour("#a23328")
     h = lengths.height
@@ -280,7 +279,7 @@ def equipment_shape(kind: str, lengths: Dimensions, *, person: int = 0, bar_heig
         s = Segment.EQUIPMENT
         b.cone(s, (0, -0.80, 0), (0, 0.80, 0), 0.017, 0.017, steel, gloss=0.3)
         for y in (-0.80, 0.80):
-            b.cone(s, (0, y, 0), (0, y, -bar_height_m), 0.030, 0.030, rubber, gloss=0.12)
+            b.cone(s, (0, y, 0), (0, y, 1.0), 0.025, 0.025, rubber, gloss=0.12)
     else:
         raise ValueError(f"unknown equipment {kind!r}")
     return b.primitives(person)

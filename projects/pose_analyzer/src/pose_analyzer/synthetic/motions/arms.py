@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.synthetic.anthropometry import SIDES, SIGN, Segment
-from pose_analyzer.synthetic.kinematics import Figure, arm_length
+from pose_analyzer.synthetic.kinematics import UP, Figure
 from pose_analyzer.synthetic.motions.base import Moment, Program, grip, plant_leg, solve, stance, stand_on, stand_relaxed, trunk_rotations
-from pose_analyzer.synthetic.rotations import rot_x, rot_y, rot_z, unit
+from pose_analyzer.synthetic.rotations import hanging, rot_x, rot_y, rot_z
 
 Array = NDArray[np.float64]
 
@@ -39,7 +39,7 @@ class HammerCurl(Curl):
 
 
 class OverheadPress(Program):
-    """The hands go from beside the shoulders straight up until the elbows have `lead_deg`."""
+    """Forearms upright, the elbows stretch from beside the trunk to `lead_deg` overhead."""
 
     def pose(self, figure: Figure, moment: Moment) -> None:
         """Fills the figure; see the class."""
@@ -48,10 +48,10 @@ class OverheadPress(Program):
             elbow = self.lead_deg(moment, side)
             done = min(max((self.rest_deg - elbow) / (self.rest_deg - min(self.depth_deg, 10.0)), 0.0), 1.0)
             figure.raise_shoulder(side, 3.0 + 16.0 * done)
-            out, ahead = 0.46 * (1.0 - done) + 0.03, 0.22 * (1.0 - done) + 0.02
-            towards = unit(np.array([ahead, SIGN[side] * out, 0.80 + 0.2 * done]))
-            wrist = figure.joint("shoulder", side) + towards * arm_length(self.lengths, elbow)
-            figure.arm_to(side, wrist, np.array([0.30, SIGN[side] * 0.75, -0.6]))
+            # Upright forearms: the upper arm then lies as far from the upright as the elbow is flexed, a little before the body.
+            c, s = math.cos(math.radians(elbow)), math.sin(math.radians(elbow))
+            upper = hanging(np.array([0.40 * s, SIGN[side] * 0.917 * s, c]), UP)
+            figure.arm(side, upper, elbow_deg=elbow)
             grip(figure, side, np.array([0.0, -SIGN[side], 0.0]))
 
 

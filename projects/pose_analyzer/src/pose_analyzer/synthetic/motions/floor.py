@@ -24,7 +24,7 @@ _FLAT_HANDS = tuple(
 
 def _toe(lengths: Dimensions) -> Array:
     """Where the shoe's tip touches the floor, in the foot's frame."""
-    return np.array([lengths.foot_length - lengths.heel_back, 0.0, -0.78 * lengths.foot_height])
+    return np.array([lengths.foot_length - lengths.heel_back + 0.004 * lengths.height, 0.0, 0.020 * lengths.height - lengths.foot_height])
 
 
 class PushUp(Program):

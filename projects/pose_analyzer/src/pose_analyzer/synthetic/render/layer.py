@@ -66,10 +66,11 @@ def render_layer(primitives: Primitives, camera: Camera) -> Layer:
         window = (slice(py0 - y0, py1 - y0), slice(px0 - x0, px1 - x0))
         own_depth = depth[window] if alone else np.full((py1 - py0, px1 - px0), np.inf, np.float32)
         own_index = index[window] if alone else np.full(own_depth.shape, -1, np.int32)
-        for i in mine:
-            ax, ay, bx, by = rects[i].tolist()
-            tile = (slice(ay - py0, by - py0), slice(ax - px0, bx - px0))
-            forms.draw(int(i), ax, ay, bx, by, own_depth[tile], own_index[tile])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            for i in mine:
+                ax, ay, bx, by = rects[i].tolist()
+                tile = (slice(ay - py0, by - py0), slice(ax - px0, bx - px0))
+                forms.draw(int(i), ax, ay, bx, by, own_depth[tile], own_index[tile])
         _cut_floor(camera, px0, py0, own_depth, own_index)
         body = own_index >= 0
         found = _extent(body, px0, py0)
@@ -101,6 +102,7 @@ class _Forms:
         self.axis = axis.astype(np.float32)
         self.c0 = ((o * o).sum(1) - p.r0**2).astype(np.float32)
         self.c1 = (o[:, 0] ** 2 + o[:, 1] ** 2 + (o[:, 2] - p.length) ** 2 - p.r1**2).astype(np.float32)
+        self.closed = ~p.open_end
         self.cc = (o[:, 0] ** 2 + o[:, 1] ** 2 - rho**2).astype(np.float32)
         self.k2 = (1 + kappa**2).astype(np.float32)
         self.oz = o[:, 2].astype(np.float32)
@@ -120,19 +122,19 @@ class _Forms:
         g = self.gram[i]
         dd = (2 * g[0, 1] * y) * x
         dd += (g[0, 0] * x * x + 2 * g[0, 2] * x) + (g[1, 1] * y * y + 2 * g[1, 2] * y + g[2, 2])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            t = _entry(linear(self.b0[i]), dd, self.c0[i])
-            if self.cone[i]:
+        t = _entry(linear(self.b0[i]), dd, self.c0[i])
+        if self.cone[i]:
+            if self.closed[i]:
                 np.fmin(t, _entry(linear(self.b1[i]), dd, self.c1[i]), out=t)
-                dz = linear(self.axis[i])
-                dd -= self.k2[i] * (dz * dz)
-                side = _entry(linear(self.bc[i]), dd, self.cc[i])
-                dz *= side
-                dz += self.oz[i]
-                side[(dz < self.z_low[i]) | (dz > self.z_high[i]) | (side <= 0)] = np.inf
-                np.fmin(t, side, out=t)
-            nearer = t < depth
-            nearer &= t > 0
+            dz = linear(self.axis[i])
+            dd -= self.k2[i] * (dz * dz)
+            side = _entry(linear(self.bc[i]), dd, self.cc[i])
+            dz *= side
+            dz += self.oz[i]
+            side[(dz < self.z_low[i]) | (dz > self.z_high[i]) | (side <= 0)] = np.inf
+            np.fmin(t, side, out=t)
+        nearer = t < depth
+        nearer &= t > 0
         np.copyto(depth, t, where=nearer)
         np.copyto(index, np.int32(i), where=nearer)
 

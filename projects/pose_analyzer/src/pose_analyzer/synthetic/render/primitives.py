@@ -28,6 +28,7 @@ class Primitives:
         length: (n,) distance of the spheres' centres in local units.
         r0: (n,) radius of the first sphere in local units.
         r1: (n,) radius of the second.
+        open_end: (n,) bool, without the second sphere: a sleeve that one can look into.
         near: (n, 3) colour 0..1 (linear light) where local z < `split`.
         far: (n, 3) colour elsewhere.
         split: (n,) local z.
@@ -42,6 +43,7 @@ class Primitives:
     length: Array
     r0: Array
     r1: Array
+    open_end: NDArray[np.bool_]
     near: Array
     far: Array
     split: Array
@@ -57,7 +59,7 @@ class Primitives:
         """An empty list."""
         z = np.zeros
         ints = z(0, np.intp)
-        return cls(z((0, 3)), z((0, 3, 3)), z((0, 3, 3)), z(0), z(0), z(0), z((0, 3)), z((0, 3)), z(0), z(0), ints, ints)
+        return cls(z((0, 3)), z((0, 3, 3)), z((0, 3, 3)), z(0), z(0), z(0), z(0, np.bool_), z((0, 3)), z((0, 3)), z(0), z(0), ints, ints)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Primitives]) -> Primitives:
@@ -95,7 +97,8 @@ def first_hits(primitives: Primitives, directions: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
         best = _sphere(dd, (o * d).sum(-1), (o * o).sum(-1) - r0**2)
         top = o - np.stack([np.zeros_like(h), np.zeros_like(h), h], -1)
-        best = np.fmin(best, _sphere(dd, (top * d).sum(-1), (top * top).sum(-1) - r1**2))
+        end = _sphere(dd, (top * d).sum(-1), (top * top).sum(-1) - r1**2)
+        best = np.fmin(best, np.where(primitives.open_end, np.inf, end))
         slope, kappa, radius = cone_constants(h, r0, r1)
         rho = radius - kappa * o[..., 2]
         a = dd - (1 + kappa**2) * d[..., 2] ** 2

@@ -160,7 +160,7 @@ def _wall(
                 middle = wall + random.uniform(-0.36, 0.36) * size
                 height, wide, tall = random.uniform(1.5, 1.9), random.uniform(0.25, 0.5), random.uniform(0.3, 0.5)
                 inside = np.maximum(np.abs(along - middle) / wide, np.abs(z - height) / tall)
-                paint = linear_colour("#" + "".join(f"{int(v):02x}" for v in random.uniform(60, 225, 3)))
+                paint = linear_colour("#" + "".join(f"{int(v):02x}" for v in random.uniform(95, 195, 3)))
                 ink = paint * np.where((z - height) / tall > random.uniform(-0.4, 0.4), 1.0, 0.55)[..., None]
                 colour = np.where((inside < 1.0)[..., None], np.where((inside < 0.93)[..., None], ink, 0.05), colour)
     return np.where((z < _SKIRTING_M)[..., None], np.where((z > _SKIRTING_M - 0.012)[..., None], base * 0.45, base * 0.62), colour)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,7 +41,7 @@ class Shader:
         self.lights = lights
         self.half = half / np.linalg.norm(half)
 
-    def colours(self, index: NDArray[np.intp], x: F32, y: F32, depth: F32) -> F32:
+    def colours(self, index: NDArray[np.intp], x: F32, y: F32, depth: F32, open_sky: F32) -> F32:
         """(3, n) linear light of n points.
 
         Args:
@@ -48,6 +49,7 @@ class Shader:
             x: (n,) ray direction (x, y, 1).
             y: (n,) the same.
             depth: (n,) metres along the optical axis.
+            open_sky: (n,) share of the light that reaches the point, 0..1.
         """
         t = np.take(self.table, index, axis=1)
         px, py = x * depth, y * depth
@@ -84,6 +86,26 @@ class Shader:
         shine *= shine
         shine *= t[15]
         out = np.where(beyond, t[19:22], t[16:19])
+        light *= open_sky
         out *= light
         out += shine
         return out
+
+
+def openness(depth: F32, reach_px: float) -> F32:
+    """How much of the light reaches each pixel: what lies behind its surroundings is darker, as in a crease.
+
+    Unsharp masking of the depth buffer (T. Luft, C. Colditz, O. Deussen, *ACM Trans. Graph.* 25, 2006).
+
+    Args:
+        depth: (h, w) metres, inf where nothing is.
+        reach_px: Size of the surroundings.
+
+    Returns:
+        (h, w) factors 0.6..1.
+    """
+    seen = np.isfinite(depth)
+    filled = np.where(seen, depth, np.float32(depth[seen].max(initial=0.0)))
+    size = max(3, round(reach_px)) | 1
+    behind = filled - cv2.blur(filled, (size, size), borderType=cv2.BORDER_REPLICATE)
+    return 1.0 - np.minimum(np.maximum(behind * np.float32(7.0), 0), np.float32(0.4))
