@@ -20,61 +20,63 @@ ENV_PREFIX = "POSE_"
 class VideoSettings(SettingsModel):
     """Which frames of a source are analysed."""
 
-    stride: int = Field(1, ge=1, le=1000, description="Analyse every n-th frame.")
-    start_s: float | None = Field(None, ge=0, description="Skip what lies before this time, s.")
-    end_s: float | None = Field(None, gt=0, description="Stop at this time, s.")
-    prefetch: int = Field(8, ge=0, le=256, description="Frames decoded ahead in a thread of their own; 0 decodes in line.")
+    stride: int = Field(default=1, ge=1, le=1000, description="Analyse every n-th frame.")
+    start_s: float | None = Field(default=None, ge=0, description="Skip what lies before this time, s.")
+    end_s: float | None = Field(default=None, gt=0, description="Stop at this time, s.")
+    prefetch: int = Field(default=8, ge=0, le=256, description="Frames decoded ahead in a thread of their own; 0 decodes in line.")
 
 
 class DetectionSettings(SettingsModel):
     """How people are found in a frame."""
 
-    name: Literal["blazepose", "mediapipe", "yolo"] = Field("blazepose", description="Pose detector.")
+    name: Literal["blazepose", "mediapipe", "yolo"] = Field(default="blazepose", description="Pose detector.")
     device: str = Field(
-        "cpu", description="cpu, gpu or npu (blazepose), cuda, cuda:1 or mps (yolo), or auto. An absent device is an error."
+        default="cpu", description="cpu, gpu or npu (blazepose), cuda, cuda:1 or mps (yolo), or auto. An absent device is an error."
     )
-    model: str | None = Field(None, description="Weights: a name of the model registry or a path. Default: the detector's own.")
-    max_people: int = Field(6, ge=1, le=64, description="Most people measured in one frame.")
-    threads: int = Field(0, ge=0, le=256, description="Inference threads; 0 lets the runtime choose.")
+    model: str | None = Field(default=None, description="Weights: a name of the model registry or a path. Default: the detector's own.")
+    max_people: int = Field(default=6, ge=1, le=64, description="Most people measured in one frame.")
+    threads: int = Field(default=0, ge=0, le=256, description="Inference threads; 0 lets the runtime choose.")
 
 
 class TrackingSettings(SettingsModel):
     """How people keep their identity from frame to frame."""
 
-    name: Literal["bytetrack"] = Field("bytetrack", description="Tracker.")
-    config: Path | None = Field(None, description="YAML with the tracker's parameters (ultralytics' key names).")
-    leave_s: float = Field(2.0, gt=0, le=600, description="A person unseen for this long has left, s.")
+    name: Literal["bytetrack"] = Field(default="bytetrack", description="Tracker.")
+    config: Path | None = Field(default=None, description="YAML with the tracker's parameters (ultralytics' key names).")
+    leave_s: float = Field(default=2.0, gt=0, le=600, description="A person unseen for this long has left, s.")
 
 
 class SmoothingSettings(SettingsModel):
     """One Euro filter of keypoints. Lower cut-off: steadier at rest. Higher beta: less lag in motion."""
 
-    enabled: bool = Field(True, description="Filter keypoints before measuring.")
-    min_cutoff_hz: float | None = Field(None, gt=0, description="Cut-off at rest, Hz. Default: the filter's own.")
+    enabled: bool = Field(default=True, description="Filter keypoints before measuring.")
+    min_cutoff_hz: float | None = Field(default=None, gt=0, description="Cut-off at rest, Hz. Default: the filter's own.")
     beta: float | None = Field(
-        None, ge=0, description="Rise of the cut-off with speed, Hz per body height per second. Default: the filter's own."
+        default=None, ge=0, description="Rise of the cut-off with speed, Hz per body height per second. Default: the filter's own."
     )
-    derivative_cutoff_hz: float | None = Field(None, gt=0, description="Cut-off of the speed estimate, Hz. Default: the filter's own.")
+    derivative_cutoff_hz: float | None = Field(
+        default=None, gt=0, description="Cut-off of the speed estimate, Hz. Default: the filter's own."
+    )
 
 
 class AngleSettings(SettingsModel):
     """When a joint angle is a reading."""
 
-    min_confidence: float = Field(0.5, ge=0, le=1, description="Keypoints below this confidence give no angle.")
+    min_confidence: float = Field(default=0.5, ge=0, le=1, description="Keypoints below this confidence give no angle.")
 
 
 class ExerciseSettings(SettingsModel):
     """What is counted."""
 
-    name: str | None = Field(None, description="Exercise profile by name or path; none counts nothing.")
+    name: str | None = Field(default=None, description="Exercise profile by name or path; none counts nothing.")
 
 
 class OutputSettings(SettingsModel):
     """What is written."""
 
-    video: bool = Field(True, description="Write the annotated video.")
-    plot: bool = Field(True, description="Write the angle plot.")
-    keypoints: bool = Field(True, description="Keep keypoints in series.parquet, beside angles and counts.")
+    video: bool = Field(default=True, description="Write the annotated video.")
+    plot: bool = Field(default=True, description="Write the angle plot.")
+    keypoints: bool = Field(default=True, description="Keep keypoints in series.parquet, beside angles and counts.")
 
 
 class PoseSettings(SettingsModel):

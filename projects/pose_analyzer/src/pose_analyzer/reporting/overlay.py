@@ -148,11 +148,15 @@ def _draw_angle_labels(
         x, y = poses.keypoints_xy[row, at]
         if np.isnan(x) or poses.keypoint_confidence[row, at] < min_confidence:
             continue
-        x, y = float(x) + 10 * scale, float(y) - 8 * scale
-        if any(abs(x - tx) < 44 * scale and abs(y - ty) < 18 * scale for tx, ty in taken):
+        text = f"{value:.0f}°"
+        width = _text_size(text, int(14 * scale))[0]
+        # Away from the body's middle, so that the labels of two legs do not meet.
+        left_half = float(x) < float(poses.boxes_xyxy[row, [0, 2]].mean())
+        x, y = float(x) + (-10 * scale - width if left_half else 10 * scale), float(y) - 8 * scale
+        if any(abs(x - tx) < 44 * scale and abs(y - ty) < 20 * scale for tx, ty in taken):
             continue
         taken.append((x, y))
-        _draw_text(canvas, f"{value:.0f}°", (int(x), int(y)), int(14 * scale), side_colour(name), shade=True)
+        _draw_text(canvas, text, (int(x), int(y)), int(14 * scale), side_colour(name), shade=True)
 
 
 def _draw_panel(canvas: NDArray[np.uint8], entry: PersonStatus, at: tuple[int, int], scale: float) -> int:
@@ -182,6 +186,7 @@ def _draw_panel(canvas: NDArray[np.uint8], entry: PersonStatus, at: tuple[int, i
     return height
 
 
+@lru_cache(maxsize=256)
 def _is_hidden(name: str) -> bool:
     return any(part in name for part in _HIDDEN_PARTS)
 

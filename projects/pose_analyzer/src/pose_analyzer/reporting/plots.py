@@ -95,6 +95,8 @@ def _groups(own: Series, wanted: Sequence[str] | None) -> dict[str, list[str]]:
                 raise PoseAnalyzerError(f"no angle {w!r} in this session; there are {', '.join(groups)}")
             chosen[joint] = names
         return chosen
+    # Folds are helpers of the counter and dorsiflexion is noisy in the image plane: drawn on demand only.
+    groups = {j: names for j, names in groups.items() if not j.endswith("_fold") and not j.startswith("ankle")} or groups
     moved = {joint: max(_spread(own[n]) for n in names) for joint, names in groups.items()}
     best = sorted(groups, key=lambda joint: moved[joint], reverse=True)[:4]
 
@@ -133,7 +135,7 @@ def _draw_strip(ax: Axes, joint: str, names: Sequence[str], own: Series, events:
     ax.grid(alpha=0.25, lw=0.6)
     ax.spines[["top", "right"]].set_visible(False)
     if len(names) > 1:
-        ax.legend(loc="upper right", fontsize=8, frameon=False, ncols=2)
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.1, fontsize=8, frameon=False, ncols=2)
 
 
 def _with_gaps(time_s: NDArray[np.float64], values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
