@@ -6,16 +6,8 @@ import random
 from collections.abc import Iterator
 
 _STRANGE_NAMES = (
-    "clip.txt",
-    "clip",
-    "clip.jpg",
-    "clip.mp3",
-    "clip.mp4.part",
-    "cl\u00efp \u2603.avi",
-    "-clip.mkv",
-    "%d.png",
-    "http:clip.ts",
-    "clip.m3u8",
+    *("clip.txt", "clip", "clip.jpg", "clip.mp3", "clip.mp4.part"),
+    *("cl\u00efp \u2603.avi", "-clip.mkv", "%d.png", "http:clip.ts", "clip.m3u8"),
 )
 
 

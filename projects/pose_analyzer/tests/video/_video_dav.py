@@ -14,16 +14,8 @@ def make_dav(path: Path, *, frames: int = 30, size: tuple[int, int] = (64, 48), 
     """Write numbered pictures as a DHAV file beginning on 2024-03-05 at 10:20:30."""
     elementary = io.BytesIO()
     form = {"libx264": "h264", "libx265": "hevc"}[codec]
-    make_clip(
-        elementary,
-        codec=codec,
-        form=form,
-        frames=frames,
-        size=size,
-        rate=rate,
-        gop=10,
-        options={"bf": "0", "bframes": "0", "x265-params": "bframes=0"},
-    )
+    options = {"bf": "0", "x265-params": "bframes=0:log-level=none"}
+    make_clip(elementary, codec=codec, form=form, frames=frames, size=size, rate=rate, gop=10, options=options)
     elementary.seek(0)
     out = bytearray()
     with av.open(elementary) as container:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import pytest  # noqa: E402
-from _video_clips import make_clip  # noqa: E402
+import pytest
+from _video_clips import make_clip
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_rising_times_are_kept_exactly(start, steps, base):
 def test_whatever_comes_time_is_finite_and_rises(pts):
     times, _ = stamps(pts)
     assert np.isfinite(times).all()
-    assert all(a < b for a, b in zip(times, times[1:], strict=False)) or max(times, default=0) > 1e9
+    assert all(a < b for a, b in pairwise(times)) or max(times, default=0) > 1e9
 
 
 def test_missing_times_follow_the_nominal_rate_without_drift():
@@ -57,7 +58,7 @@ def test_a_doubled_time_is_set_between_its_neighbours():
 
 
 def test_a_clock_that_was_set_back_goes_on():
-    times, report = stamps([0, 40, 80, 5, 45, 85][:3] + [-50_000, -49_960])
+    times, report = stamps([0, 40, 80, -50_000, -49_960])
     np.testing.assert_allclose(times, [0, 0.04, 0.08, 0.12, 0.16])
     assert report.breaks == 1
 
@@ -140,4 +141,4 @@ def test_whatever_a_camera_says_time_never_runs_back(pairs):
     for pts, step in pairs:
         arrival += step
         times.append(clock.stamp(pts, arrival))
-    assert all(a < b for a, b in zip(times, times[1:], strict=False))
+    assert all(a < b for a, b in pairwise(times))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -120,7 +121,7 @@ def test_a_loop_over_a_damaged_file_goes_on(tmp_path):
     with open_source(path, loop=True) as source:
         frames = [next(source) for _ in range(2 * once + 1)]
     assert number_in(frames[once].image) == number_in(frames[2 * once].image) == 0
-    assert all(a.timestamp_s < b.timestamp_s for a, b in zip(frames, frames[1:], strict=False))
+    assert all(a.timestamp_s < b.timestamp_s for a, b in pairwise(frames))
 
 
 FORMS = {
@@ -142,11 +143,10 @@ def test_a_hundred_damaged_files_give_frames_or_one_of_our_errors(tmp_path, form
         try:
             with open_source(path) as source:
                 times = [(frame.timestamp_s, frame.index) for frame in source]
-        except SourceError as error:
-            assert str(error), what
-        else:
-            assert times, what
-            assert all(a[0] < b[0] and a[1] < b[1] for a, b in zip(times, times[1:], strict=False)), what
+        except SourceError:
+            continue
+        assert times, what
+        assert all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(times)), what
 
 
 def test_the_damage_generator_repeats_itself():

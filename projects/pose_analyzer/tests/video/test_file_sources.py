@@ -153,9 +153,8 @@ def test_square_pixels_and_rotation_combine_in_the_right_order(tmp_path):
     ],
 )
 def test_every_pixel_format_becomes_rgb(tmp_path, codec, pix_fmt, size):
-    path = make_clip(
-        tmp_path / ("a.mov" if codec == "png" else "a.mkv"), codec=codec, pix_fmt=pix_fmt, images=[numbered(i, size) for i in range(5)]
-    )
+    name = "a.mov" if codec == "png" else "a.mkv"
+    path = make_clip(tmp_path / name, codec=codec, pix_fmt=pix_fmt, images=[numbered(i, size) for i in range(5)])
     with open_source(path) as source:
         frames = list(source)
     assert [number_in(frame.image) for frame in frames] == list(range(5))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,12 +95,14 @@ def test_seek_lands_on_the_picture_forwards_and_backwards(clip, targets):
         ("a.mkv", "libx264", None),
         ("a.webm", "libvpx", None),
         ("a.avi", "libx264", None),
+        ("a.avi", "mjpeg", None),
         ("a.ts", "libx264", "mpegts"),
         ("a.h264", "libx264", "h264"),
     ],
 )
 def test_seek_is_exact_in_every_container(tmp_path, name, codec, form):
-    path = make_clip(tmp_path / name, codec=codec, form=form, frames=40, gop=12)
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    path = make_clip(tmp_path / name, codec=codec, form=form, frames=40, gop=12, pix_fmt=pix_fmt)
     with open_source(path) as source:
         for target in (25, 3, 39, 0, 12):
             source.seek(target / 25)
@@ -107,8 +111,6 @@ def test_seek_is_exact_in_every_container(tmp_path, name, codec, form):
 
 
 def test_seek_in_a_variable_rate_goes_by_time_not_by_number(tmp_path):
-    from fractions import Fraction
-
     pts = [0, 40, 50, 200, 201, 1000, 1033, 1100]
     path = make_clip(tmp_path / "vfr.mkv", frames=len(pts), pts=pts, time_base=Fraction(1, 1000), gop=3)
     with open_source(path) as source:
@@ -214,8 +216,6 @@ def test_a_closed_source_ends_and_closing_twice_is_fine(clip):
 
 
 def test_leaving_early_releases_the_file(clip):
-    from pathlib import Path
-
     def handles() -> int:
         return sum(1 for link in Path("/proc/self/fd").iterdir() if link.is_symlink() and str(clip) in str(link.readlink()))
 

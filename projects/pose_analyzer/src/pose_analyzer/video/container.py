@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import stat
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -247,10 +248,13 @@ def open_url(address: Address, *, max_pixels: int = MAX_PIXELS, timeouts_s: tupl
 
 def open_input(address: Address, name: str, form: str | None, options: dict[str, str], timeouts_s: tuple[float, float]) -> OpenVideo:
     """Open a stream or device by FFmpeg's name for it; errors name it as `address` shows it."""
+    begun_s = time.monotonic()
     try:
         container = av.open(name, "r", format=form, options=options, metadata_errors="replace", timeout=timeouts_s)
     except AV_ERRORS as error:
-        raise _network_refusal(address, error, timeouts_s[0]) from None
+        # Some protocols report their own interruption as invalid data.
+        too_late = time.monotonic() - begun_s >= timeouts_s[0]
+        raise _network_refusal(address, TimeoutError() if too_late else error, timeouts_s[0]) from None
     return _choose_stream(container, Content("video", "a stream"), address.shown, lambda: None)
 
 

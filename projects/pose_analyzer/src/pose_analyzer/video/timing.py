@@ -121,7 +121,7 @@ class LiveClock:
         [0.0, 0.04, 0.07, 0.11]
     """
 
-    _AHEAD_S, _BEHIND_S, _DRIFT = 1.0, 10.0, 1e-3
+    _AHEAD_S, _BEHIND_S, _DRIFT, _LEAST_S = 1.0, 10.0, 1e-3, 1e-6
 
     def __init__(self) -> None:
         self.report = TimingReport()
@@ -166,7 +166,7 @@ class LiveClock:
             return by_arrival_s
         step_s = pts_s - self._last_pts_s
         ahead_s = self._ahead_s + step_s - waited_s
-        if step_s <= 0 or not -self._BEHIND_S <= ahead_s - self._settled_s <= self._AHEAD_S:
+        if step_s < self._LEAST_S or not -self._BEHIND_S <= ahead_s - self._settled_s <= self._AHEAD_S:
             self.report.breaks += 1
             self._anchor()
             return by_arrival_s

@@ -218,7 +218,8 @@ class VideoWriter:
             stream.pix_fmt = "yuv420p"
             stream.time_base = _TIME_BASE
             context: Any = stream.codec_context
-            context.time_base = _TIME_BASE
+            # MPEG-4 Part 2 counts at most 65535 ticks a second.
+            context.time_base = _TIME_BASE if codec == "libx264" else Fraction(1, 60_000)
             context.thread_count = _ENCODER_THREADS
             context.flags |= av.codec.context.Flags.bitexact
             context.colorspace = context.color_primaries = context.color_trc = _BT709
