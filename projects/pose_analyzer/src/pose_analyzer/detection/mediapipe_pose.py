@@ -27,6 +27,8 @@ from shared_utils.models import file_sha256
 from shared_utils.skeletons import BLAZEPOSE_33, Skeleton
 
 _LANDMARK_SIZES = {0: "lite", 1: "full", 2: "heavy"}
+_IN_IMAGE = 0.5
+_BOX_MARGIN = 0.1
 
 # Lines that every start of MediaPipe's C++ side writes, whatever is asked of it.
 _STARTUP_NOISE = re.compile(
@@ -45,8 +47,9 @@ class MediaPipePoseDetector:
     It finds the most prominent person only. The keypoints carry MediaPipe's visibility as confidence and
     its presence; a landmark outside the image stays where the network puts it, with low presence. The
     solution does not tell how sure it is of the person, so the score is the mean presence of the
-    landmarks. The box is the hull of the landmarks, cut at the image's border. Not safe for use by
-    several threads at once.
+    landmarks. The box is that of `BlazePoseDetector`: the hull of the landmarks that are likely inside the
+    image (presence at least 0.5; of all, if none is), widened on each side by a tenth of its longer side,
+    cut at the image's border. Not safe for use by several threads at once.
 
     Args:
         device: `"cpu"`, or `"auto"`, which is the same here: the Python solution has no other device.
@@ -236,10 +239,12 @@ def _to_poses(landmarks: Any, world_landmarks: Any, width_px: int, height_px: in
     table = np.array([(m.x, m.y, m.visibility, m.presence) for m in landmarks], np.float32)
     xy = table[:, :2] * np.array([width_px, height_px], np.float32)
     presence = table[:, 3].clip(0, 1)
+    inside = xy[presence >= _IN_IMAGE] if (presence >= _IN_IMAGE).any() else xy
+    low, high = inside.min(0), inside.max(0)
+    margin = _BOX_MARGIN * (high - low).max()
     border = np.array([width_px, height_px], np.float32)
-    box = np.concatenate([xy.min(0).clip(0, border), xy.max(0).clip(0, border)])
     return Poses(
-        boxes_xyxy=box[None],
+        boxes_xyxy=np.concatenate([(low - margin).clip(0, border), (high + margin).clip(0, border)])[None],
         scores=presence.mean(keepdims=True),
         keypoints_xy=xy[None],
         keypoint_confidence=table[None, :, 2].clip(0, 1),

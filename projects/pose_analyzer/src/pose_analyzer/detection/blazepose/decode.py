@@ -26,6 +26,13 @@ _HEATMAP = 64
 # The graph's text says 7, yet the library takes the option's default of 9: with 9 its results are
 # reproduced to 1e-4 of a heat map cell, with 7 they are off by up to 0.5.
 _KERNEL = 9
+_REACH = _KERNEL // 2
+_STEPS = np.arange(_KERNEL)
+# Per cell of the window: 1, its column and its row, for sums of mass and of moments.
+_MOMENTS = np.stack([np.ones(_KERNEL**2), np.tile(_STEPS, _KERNEL), np.repeat(_STEPS, _KERNEL)], axis=1).astype(np.float32)
+_CELL_STRIDES = np.array([_OUTPUTS, _HEATMAP * _OUTPUTS])
+_WINDOW = (_STEPS[:, None] * _CELL_STRIDES[1] + _STEPS * _CELL_STRIDES[0]).ravel()
+_NOWHERE = 1e6
 _MIN_HEAT = 0.5
 _NMS_IOU = 0.3
 
@@ -50,30 +57,27 @@ class Landmarks:
     Args:
         score: 0..1, that there is a person.
         xy_px: (33, 2) float64 px in the image; NaN where the network's output is not finite.
-        visibility: (33,) 0..1, that a landmark is seen; 0 where missing.
-        presence: (33,) 0..1, that it lies inside the image; 0 where missing.
+        visibility: (33,) float32 0..1, that a landmark is seen; 0 where missing.
+        presence: (33,) float32 0..1, that it lies inside the image; 0 where missing.
         world_xyz_m: (33, 3) metres from the middle of the hips; NaN where not finite.
         span_px: Centre and scale point x, y, x, y for the next region, px.
     """
 
     score: float
     xy_px: NDArray[np.float64]
-    visibility: NDArray[np.float64]
-    presence: NDArray[np.float64]
+    visibility: NDArray[np.float32]
+    presence: NDArray[np.float32]
     world_xyz_m: NDArray[np.float64]
     span_px: tuple[float, float, float, float]
 
 
-def decode_people(
-    raw_boxes: NDArray[np.float32], raw_scores: NDArray[np.float32], *, width_px: int, height_px: int, min_score: float
-) -> list[Candidate]:
-    """People in an image, best first.
+def decode_people(raw_boxes: NDArray[np.float32], raw_scores: NDArray[np.float32], seen: Region, *, min_score: float) -> list[Candidate]:
+    """People in a part of an image, best first.
 
     Args:
         raw_boxes: (2254, 12) centre x, y, width, height and four points, px of the input relative to the anchors.
         raw_scores: (2254,) logits.
-        width_px: Of the image that was fitted into the square input.
-        height_px: Of that image.
+        seen: The part of the image that was the input.
         min_score: 0..1.
     """
     # The logit of the threshold spares 2254 exponentials; NaN fails the comparison.
@@ -88,10 +92,9 @@ def decode_people(
     sane = np.isfinite(points).all((1, 2)) & (half >= 0).all(1)
     boxes = np.concatenate([centre - half, centre + half], axis=1)[sane]
     _, scores, keypoints = weighted_nms(boxes, _sigmoid(raw_scores[chosen])[sane], points[sane, 2:], iou_threshold=_NMS_IOU)
-    whole = Region.around(width_px, height_px)
     people = []
     for score, (hips, scale, *_) in zip(scores, keypoints, strict=True):
-        (x0, y0), (x1, y1) = whole.to_image(np.stack([hips, scale])).tolist()
+        (x0, y0), (x1, y1) = seen.to_image(np.stack([hips, scale])).tolist()
         region = Region.from_points((x0, y0), (x1, y1))
         if region.is_usable:
             people.append(Candidate(float(score), region))
@@ -110,16 +113,17 @@ def decode_landmarks(
         world: (117,) metres in the region's axes.
         region: Where the input was taken.
     """
-    table = raw.reshape(_OUTPUTS, 5)[:_USED].astype(np.float64)
-    points = refine(table[:, :2] / LANDMARK_PX, heat)
+    table = raw.reshape(_OUTPUTS, 5)[:_USED]
+    points = refine(table[:, :2].astype(np.float64) / LANDMARK_PX, heat)
     xy = region.to_image(points)
     sure = _sigmoid(table[:LANDMARKS, 3:])
     metres = region.turn(world.reshape(_OUTPUTS, 3)[:LANDMARKS])
     x0, y0, x1, y1 = xy[LANDMARKS:].ravel().tolist()
     xy = xy[:LANDMARKS]
-    whole = np.isfinite(xy).all(1) & np.isfinite(sure).all(1) & np.isfinite(metres).all(1)
-    if not whole.all():
+    if not np.isfinite(xy.sum() + sure.sum() + metres.sum()):
+        whole = np.isfinite(xy).all(1) & np.isfinite(sure).all(1) & np.isfinite(metres).all(1)
         xy[~whole], sure[~whole], metres[~whole] = np.nan, 0.0, np.nan
+        score = score if whole.any() else 0.0
     return Landmarks(float(score), xy, sure[:, 0], sure[:, 1], metres, (x0, y0, x1, y1))
 
 
@@ -132,35 +136,38 @@ def refine(points: NDArray[np.float64], heat: NDArray[np.float32]) -> NDArray[np
     window is what reaches into it.
 
     Args:
-        points: (k, 2) x, y in 0..1 of the map.
-        heat: (h, w, >= k) logits, one map per point.
+        points: (k, 2) x, y in 0..1 of the map, at most 39.
+        heat: (64, 64, 39) logits, one map per point.
 
     Returns:
         (k, 2) refined points.
 
     Example:
-        >>> heat = np.full((64, 64, 1), -20.0, np.float32)
+        >>> heat = np.full((64, 64, 39), -20.0, np.float32)
         >>> heat[30, 33, 0] = 20.0
         >>> (refine(np.array([[0.5, 0.5]]), heat) * 64).round(3).tolist()
         [[33.0, 30.0]]
     """
-    height, width, _ = heat.shape
-    finite = np.isfinite(points).all(1)
-    cells = np.where(finite[:, None], points * (width, height), -1e6).clip(-1e6, 1e6).astype(np.intp)
-    offsets = np.arange(-(_KERNEL // 2), _KERNEL // 2 + 1)
-    cols, rows = cells[:, :1] + offsets, cells[:, 1:] + offsets
-    inside = (cells[:, 0] >= 0) & (cells[:, 0] < width) & (cells[:, 1] >= 0)
-    in_col, in_row = (cols >= 0) & (cols < width), (rows >= 0) & (rows < height)
-    window = heat[rows.clip(0, height - 1)[:, :, None], cols.clip(0, width - 1)[:, None, :], np.arange(len(points))[:, None, None]]
-    mass = _sigmoid(window) * (in_row[:, :, None] & in_col[:, None, :])
-    total = mass.sum((1, 2))
-    hot = inside & (mass.max((1, 2)) >= _MIN_HEAT)
-    total[~hot] = 1.0
-    x = (mass.sum(1) * cols).sum(1) / total / width
-    y = (mass.sum(2) * rows).sum(1) / total / height
-    return np.where(hot[:, None], np.stack([x, y], axis=1), points)
+    scaled = points * _HEATMAP
+    if not np.isfinite(scaled.sum()):
+        scaled = np.where(np.isfinite(scaled).all(1, keepdims=True), scaled, -_NOWHERE)
+    # Truncated towards zero, and within what an integer holds.
+    cells = scaled.clip(-_NOWHERE, _NOWHERE).astype(np.intp)
+    # Windows that would leave the map are moved inside; what is then too much of them is masked.
+    corner = (cells - _REACH).clip(0, _HEATMAP - _KERNEL)
+    at = (corner @ _CELL_STRIDES + np.arange(len(points)))[:, None] + _WINDOW
+    mass = _sigmoid(heat.reshape(-1)[at])
+    moved = corner + _REACH - cells
+    if moved.any():
+        near = np.abs(moved[:, :, None] + (_STEPS - _REACH)) <= _REACH
+        inside = (cells >= 0).all(1) & (cells[:, 0] < _HEATMAP)
+        mass *= (near[:, 1, :, None] & near[:, 0, None, :]).reshape(mass.shape) & inside[:, None]
+    sums = mass @ _MOMENTS
+    hot = mass.max(1, initial=0.0) >= _MIN_HEAT
+    total = np.where(hot, sums[:, 0], 1.0)
+    return np.where(hot[:, None], (sums[:, 1:] / total[:, None] + corner) / _HEATMAP, points)
 
 
-def _sigmoid(logits: NDArray[np.floating]) -> NDArray[np.float64]:
-    # Beyond +-100 the result is 0 or 1 in any case, and the exponential would overflow.
-    return 1 / (1 + np.exp(-np.clip(logits, -100, 100, dtype=np.float64)))
+def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Below -80 the result is 0 for all that it is used for, and the exponential would overflow.
+    return 1 / (1 + np.exp(-np.maximum(logits, -80)))

@@ -68,7 +68,7 @@ class BlazePoseDetector:
         min_detection_confidence: Least score 0..1 of the person detector for a new person.
         min_tracking_confidence: Score 0..1 of the landmark network that a person must exceed to be there.
         search_frames: In a stream with room for more people, frames between two searches for them. A search costs
-            about as much as the landmarks of one person. Default 30.
+            about as much as the landmarks of one person. Default 15.
         precision: `"f32"` as MediaPipe computes, or `"bf16"`: nearly twice as fast on processors with bfloat16
             instructions, at the price of about a pixel (median) and much more for hidden landmarks.
         cache_dir: Folder in which OpenVINO keeps compiled networks for the next process; default: none.
@@ -95,7 +95,7 @@ class BlazePoseDetector:
         threads: int | None = None,
         min_detection_confidence: float = 0.5,
         min_tracking_confidence: float = 0.5,
-        search_frames: int = 30,
+        search_frames: int = 15,
         precision: Literal["f32", "bf16"] = "f32",
         cache_dir: Path | None = None,
     ) -> None:
@@ -170,10 +170,11 @@ class BlazePoseDetector:
 
     def _detect_wave(self, views: Sequence[_View], networks: _Networks) -> list[Poses]:
         """At most one image of each stream; all their people go through the networks together."""
-        to_search = [view for view in views if view.stream.start_frame(view.width_px, view.height_px)]
-        candidates = self._search(to_search, networks.detector)
+        places = [(view, view.stream.start_frame(view.width_px, view.height_px)) for view in views]
+        searches = [(view, region) for view, region in places if region is not None]
+        candidates = self._search(searches, networks.detector)
         jobs = [_Job(view, person, False) for view in views for person in view.stream.people]
-        for view, seen in zip(to_search, candidates, strict=True):
+        for (view, _), seen in zip(searches, candidates, strict=True):
             jobs += [_Job(view, person, True) for person in view.stream.newcomers(seen)]
         found = _measure(jobs, networks.landmarks)
         results = []
@@ -186,15 +187,14 @@ class BlazePoseDetector:
             results.append(_to_poses(view.stream.end_frame(findings), view))
         return results
 
-    def _search(self, views: Sequence[_View], network: Network) -> list[list[Candidate]]:
-        def fill(view: _View, out: NDArray[np.uint8]) -> None:
-            Region.around(view.width_px, view.height_px).crop(view.image, out, replicate=False)
+    def _search(self, searches: Sequence[tuple[_View, Region]], network: Network) -> list[list[Candidate]]:
+        def fill(search: tuple[_View, Region], out: NDArray[np.uint8]) -> None:
+            search[1].crop(search[0].image, out, replicate=False)
 
-        def read(view: _View, outputs: Mapping[str, NDArray[np.float32]]) -> list[Candidate]:
-            size = {"width_px": view.width_px, "height_px": view.height_px}
-            return decode_people(outputs["boxes"], outputs["scores"][:, 0], **size, min_score=self._min_detection)
+        def read(search: tuple[_View, Region], outputs: Mapping[str, NDArray[np.float32]]) -> list[Candidate]:
+            return decode_people(outputs["boxes"], outputs["scores"][:, 0], search[1], min_score=self._min_detection)
 
-        return network.map(views, fill, read)
+        return network.map(searches, fill, read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,29 +264,30 @@ def _readable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _to_poses(people: Sequence[Landmarks], view: _View) -> Poses:
     if not people:
         return Poses.empty(BLAZEPOSE_33)
-    xy = np.stack([p.xy_px for p in people]).astype(np.float32)
-    presence = np.stack([p.presence for p in people]).astype(np.float32)
     return Poses(
-        boxes_xyxy=_boxes(xy, presence, view.width_px, view.height_px),
+        boxes_xyxy=np.array([_box(p, view.width_px, view.height_px) for p in people], np.float32),
         scores=np.array([min(max(p.score, 0.0), 1.0) for p in people], np.float32),
-        keypoints_xy=xy,
-        keypoint_confidence=np.stack([p.visibility for p in people]).astype(np.float32),
-        keypoint_presence=presence,
-        world_xyz_m=np.stack([p.world_xyz_m for p in people]).astype(np.float32),
+        keypoints_xy=np.array([p.xy_px for p in people], np.float32),
+        keypoint_confidence=np.array([p.visibility for p in people], np.float32),
+        keypoint_presence=np.array([p.presence for p in people], np.float32),
+        world_xyz_m=np.array([p.world_xyz_m for p in people], np.float32),
         skeleton=BLAZEPOSE_33,
     )
 
 
-def _boxes(xy: NDArray[np.float32], presence: NDArray[np.float32], width_px: int, height_px: int) -> NDArray[np.float32]:
-    """(n, 4) padded hulls, cut at the border."""
-    known = np.isfinite(xy).all(-1)
-    inside = known & (presence >= _IN_IMAGE)
-    used = np.where(inside.any(1, keepdims=True), inside, known)[..., None]
-    low = np.where(used, xy, np.inf).min(1)
-    high = np.where(used, xy, -np.inf).max(1)
-    margin = _BOX_MARGIN * (high - low).max(1, keepdims=True)
-    border = np.array([width_px, height_px], np.float32)
-    return np.concatenate([np.clip(low - margin, 0, border), np.clip(high + margin, 0, border)], axis=1)
+def _box(person: Landmarks, width_px: int, height_px: int) -> tuple[float, float, float, float]:
+    """Padded hull x1, y1, x2, y2, cut at the border."""
+    inside = person.xy_px[person.presence >= _IN_IMAGE]
+    if not len(inside):
+        inside = person.xy_px[np.isfinite(person.xy_px).all(1)]
+    (x1, y1), (x2, y2) = inside.min(0).tolist(), inside.max(0).tolist()
+    margin = _BOX_MARGIN * max(x2 - x1, y2 - y1)
+    return (
+        min(max(x1 - margin, 0.0), width_px),
+        min(max(y1 - margin, 0.0), height_px),
+        min(max(x2 + margin, 0.0), width_px),
+        min(max(y2 + margin, 0.0), height_px),
+    )
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import cycle
 
 import numpy as np
 
@@ -65,7 +66,8 @@ class Stream:
     New people are looked for whenever nobody is followed, which with `max_people` 1 is all that MediaPipe
     does. With room for more, every `search_frames` frames; and after somebody was lost, in the next frame,
     then 2, 4, 8 ... frames later up to that interval, because who was lost behind somebody else soon
-    comes out again. Everything goes by the count of frames, so the same frames give the same people.
+    comes out again. Such searches take turns: the whole image, then each of its square tiles, in which
+    small people are larger. Everything goes by the count of frames, so the same frames give the same people.
 
     Args:
         max_people: Most people followed.
@@ -78,14 +80,20 @@ class Stream:
         self._pause = search_frames
         self._countdown = 0
         self._size_px: tuple[int, int] | None = None
+        self._views: Iterator[Region] = iter(())
 
-    def start_frame(self, width_px: int, height_px: int) -> bool:
-        """Begin a frame; whether to look for new people in it."""
-        if self._size_px not in (None, (width_px, height_px)):
-            self.people.clear()  # another picture format is another view; its pixels mean other places
-        self._size_px = (width_px, height_px)
+    def start_frame(self, width_px: int, height_px: int) -> Region | None:
+        """Begin a frame; the part of it to look for new people in, None if in none."""
+        if self._size_px != (width_px, height_px):
+            # Another picture format is another view; its pixels mean other places.
+            self.people.clear()
+            self._size_px = (width_px, height_px)
+            tiles = Region.tiles(width_px, height_px) if self._max_people > 1 else []
+            self._views = cycle([Region.around(width_px, height_px), *tiles])
         self._countdown -= 1
-        return not self.people or (len(self.people) < self._max_people and self._countdown <= 0)
+        if self.people and (len(self.people) >= self._max_people or self._countdown > 0):
+            return None
+        return next(self._views)
 
     def newcomers(self, candidates: Sequence[Candidate]) -> list[Person]:
         """Those detected who are not followed yet, best first, as many as there is room for."""
