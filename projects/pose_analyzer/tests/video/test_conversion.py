@@ -38,6 +38,13 @@ def test_a_dav_recording_is_read_and_converted(tmp_path, codec):
     np.testing.assert_allclose([time_s for _, _, time_s in frames_of(result.path)], np.arange(60) / 25, atol=0.01)
 
 
+def test_hevc_is_tagged_for_apples_players(tmp_path):
+    path = make_clip(tmp_path / "a.mkv", codec="libx265", frames=10, options={"x265-params": "log-level=none"})
+    result = convert(path, tmp_path / "a.mp4")
+    assert result.how == "copied"
+    assert b"hvc1" in result.path.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("name", "options", "how"),
     [

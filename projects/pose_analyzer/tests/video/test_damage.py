@@ -9,10 +9,10 @@ import av
 import numpy as np
 import pytest
 from _damage import damaged_variants
-from _video_clips import make_clip, number_in
+from _video_clips import make_clip, number_in, numbered
 
 from pose_analyzer.errors import SourceError
-from pose_analyzer.video import open_source
+from pose_analyzer.video import VideoWriter, open_source
 
 
 def cut(tmp_path, name: str, share: float, **options):
@@ -154,3 +154,14 @@ def test_the_damage_generator_repeats_itself():
     assert list(damaged_variants(data, 30, 5)) == list(damaged_variants(data, 30, 5))
     assert list(damaged_variants(data, 30, 5)) != list(damaged_variants(data, 30, 6))
     assert sum(copy != data for _, copy, _ in damaged_variants(data, 30, 5)) >= 25
+
+
+def test_a_last_picture_that_stands_long_is_no_damage(tmp_path):
+    path = tmp_path / "screen.mp4"
+    with VideoWriter(path, width=64, height=48, fps=0.2) as writer:
+        for number, time_s in enumerate((0.0, 0.04, 0.08, 0.12)):
+            writer.write(numbered(number), time_s)
+    with open_source(path) as source:
+        assert len(list(source)) == 4
+    assert source.info.duration_s == pytest.approx(5.12)
+    assert source.damage is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -213,6 +214,19 @@ def test_a_closed_source_ends_and_closing_twice_is_fine(clip):
     assert list(source) == []
     with pytest.raises(SourceError, match="closed"):
         source.seek(0)
+
+
+def test_a_signal_handler_may_close_in_the_middle_of_a_frame(clip):
+    class Interrupted(HandClock):
+        def wait(self, seconds: float, interrupt: threading.Event) -> None:
+            signal.raise_signal(signal.SIGUSR1)
+
+    source = open_source(clip, pace=1.0, clock=Interrupted())
+    before = signal.signal(signal.SIGUSR1, lambda *_: source.close())
+    try:
+        assert len(list(source)) == 2
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_leaving_early_releases_the_file(clip):

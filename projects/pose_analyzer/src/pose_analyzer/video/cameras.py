@@ -207,7 +207,12 @@ def webcam_input(device: str) -> tuple[str, str]:
 
 
 def find_webcams() -> dict[str, str]:
-    """The webcams of this computer: what to write after `webcam:`, and the device's own name."""
+    """The webcams of this computer: what to write after `webcam:`, and the device's own name.
+
+    Example:
+        >>> isinstance(find_webcams(), dict)
+        True
+    """
     if sys.platform.startswith("linux"):
         names = {}
         for entry in sorted(_DEVICES.glob("video[0-9]*"), key=lambda path: int(path.name.removeprefix("video") or 0)):

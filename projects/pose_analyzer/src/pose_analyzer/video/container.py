@@ -241,6 +241,8 @@ def open_url(address: Address, *, max_pixels: int = MAX_PIXELS, timeouts_s: tupl
     if scheme in {"rtsp", "rtsps"}:
         # Interleaved in the control connection: UDP loses packets, and a lost packet is a smeared person.
         options["rtsp_transport"] = "tcp"
+        # What people say is not asked for.
+        options["allowed_media_types"] = "video"
     if live:
         options["fflags"] = "nobuffer"
     return open_input(address, address.value, None, options, timeouts_s)

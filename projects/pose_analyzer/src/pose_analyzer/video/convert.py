@@ -163,6 +163,9 @@ def _copy_packets(video: OpenVideo, path: Path, total_s: float | None, progress:
     early: list[Packet] = []
     with av.open(str(path), "w", format="mp4", container_options={"movflags": "+faststart", "fflags": "+bitexact"}) as output:
         outputs: dict[int, Any] = {stream.index: output.add_stream_from_template(stream) for stream in inputs}
+        if video.stream.codec_context.name == "hevc":
+            # Apple's players know HEVC in MP4 by this tag only.
+            outputs[video.stream.index].codec_context.codec_tag = "hvc1"
         for packet in _packets(video, inputs):
             is_picture = packet.stream_index == video.stream.index
             if first is None and not is_picture:

@@ -82,12 +82,14 @@ class DecodePass:
     Attributes:
         losses: What could not be read so far.
         unsure: The pass stopped, or ended, with pictures lost between the threads.
+        end_pts: How far the packets reach, in the stream's time base: the largest time plus duration; None without times.
     """
 
     def __init__(self, video: OpenVideo, *, threads: int = 0) -> None:
         self.losses = Losses()
         self.threads = threads or default_threads()
         self.unsure = False
+        self.end_pts: int | None = None
         self._video = video
         self._by_dts = counts_pictures(video)
         self._codec = video.stream.codec_context
@@ -145,6 +147,7 @@ class DecodePass:
             pts = packet.dts if self._by_dts else packet.pts
             if pts is not None and not packet.is_discard:
                 self._sent.append(pts)
+                self.end_pts = max(self.end_pts or pts, pts + (packet.duration or 0))
         try:
             return self._codec.decode(packet)
         except EOFError:

@@ -22,7 +22,7 @@ from pose_analyzer.video.info import SourceInfo, TimingReport
 from pose_analyzer.video.picture import PictureConverter
 from pose_analyzer.video.reading import TIME_TOLERANCE_S, Picture
 from pose_analyzer.video.seeking import PacketMap, map_packets
-from pose_analyzer.video.timing import DEFAULT_PERIOD_S, MediaClock, sane_rate
+from pose_analyzer.video.timing import DEFAULT_PERIOD_S, FORWARD_BREAK_S, MediaClock, sane_rate
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -113,9 +113,17 @@ class ContainerReader:
             if picture.timestamp_s >= from_s - TIME_TOLERANCE_S:
                 yield picture
 
-    def ends_early(self, end_s: float) -> str | None:
-        """What to say when the last picture's end lies well before what the header announces; None if it does not."""
-        if self._announced_s is None or end_s >= self._announced_s - max(_ENDS_EARLY_S, 2 * self._period_s):
+    def ends_early(self, end_s: float, end_pts: int | None = None) -> str | None:
+        """What to say when a file holds clearly less than its header announces; None if it holds it all.
+
+        Args:
+            end_s: When the last picture ends, as far as known, seconds.
+            end_pts: How far the packets reach; with B-frames it is not the last picture's packet that tells.
+        """
+        reached_s = end_s
+        if end_pts is not None and self._origin_pts is not None:
+            reached_s = max(end_s, float((end_pts - self._origin_pts) * self._base))
+        if self._announced_s is None or reached_s >= self._announced_s - max(_ENDS_EARLY_S, 2 * self._period_s):
             return None
         return f"the file ends early: {end_s:.2f} s of the {self._announced_s:.2f} s that its header announces could be read"
 
@@ -159,14 +167,15 @@ class ContainerReader:
                 raise
         clock = MediaClock(self._base, self._period_s)
         self.timing = clock.report
-        last_s = 0.0
+        end_s = 0.0
         try:
             for index, frame in enumerate(self._frames(walk)):
-                last_s = clock.stamp(frame.pts)
-                yield self._picture(frame, index, last_s, walk.decode.losses)
+                time_s = clock.stamp(frame.pts)
+                end_s = time_s + self._stands_s(frame)
+                yield self._picture(frame, index, time_s, walk.decode.losses)
                 if self._still:
                     return
-            self._conclude(walk, last_s)
+            self._conclude(walk, end_s)
         finally:
             walk.video.close()
 
@@ -177,13 +186,14 @@ class ContainerReader:
         clock.resume(walk.first.pts or 0)
         self.timing = clock.report
         skipped = packets.rank(self._origin_pts or 0)
-        index, last_s = -1, 0.0
+        index, end_s = -1, 0.0
         try:
             for frame in self._frames(walk):
-                last_s = clock.stamp(frame.pts)
+                time_s = clock.stamp(frame.pts)
+                end_s = time_s + self._stands_s(frame)
                 index = index + 1 if frame.pts is None else max(index + 1, packets.rank(frame.pts) - skipped)
-                yield self._picture(frame, index, last_s, walk.decode.losses)
-            self._conclude(walk, last_s)
+                yield self._picture(frame, index, time_s, walk.decode.losses)
+            self._conclude(walk, end_s)
         finally:
             walk.video.close()
 
@@ -253,11 +263,12 @@ class ContainerReader:
         return None
 
     def _picture(self, frame: VideoFrame, index: int, time_s: float, losses: Losses) -> Picture:
-        duration_s = float(frame.duration * self._base) if frame.duration else self._period_s
-        # Some demuxers announce one tick for every picture; the nominal period is nearer the truth.
-        if not 0.1 * self._period_s <= duration_s <= 60:
-            duration_s = self._period_s
-        return Picture(index, time_s, duration_s, partial(self._rgb, frame, losses))
+        return Picture(index, time_s, self._stands_s(frame), partial(self._rgb, frame, losses))
+
+    def _stands_s(self, frame: VideoFrame) -> float:
+        """How long a picture stands; the nominal period where a demuxer announces one tick for every picture."""
+        duration_s = float(frame.duration * self._base) if frame.duration else 0.0
+        return duration_s if 0.1 * self._period_s <= duration_s <= FORWARD_BREAK_S else self._period_s
 
     def _rgb(self, frame: VideoFrame, losses: Losses) -> NDArray[np.uint8] | None:
         """Colours of a frame; one that cannot be converted costs itself, not the file."""
@@ -268,14 +279,13 @@ class ContainerReader:
             losses.note(str(error) if isinstance(error, SourceError) else reason(error))
             return None
 
-    def _conclude(self, walk: _Walk, last_s: float) -> None:
+    def _conclude(self, walk: _Walk, end_s: float) -> None:
         """Put what a walk to the end lost into a sentence."""
         losses = walk.decode.losses
-        end_s = last_s + self._period_s
         first = "" if losses.first_failure is None else f", the first after picture {losses.first_failure}"
         if losses.stopped:
             self.damage = f"the file is damaged: reading stopped after {end_s:.2f} s ({losses.stopped})"
-        elif early := self.ends_early(end_s):
+        elif early := self.ends_early(end_s, walk.decode.end_pts):
             self.damage = early
         elif losses.failed:
             self.damage = f"the file is damaged: {losses.failed} pictures could not be decoded{first} ({losses.why})"

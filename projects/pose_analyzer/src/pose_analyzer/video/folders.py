@@ -104,6 +104,15 @@ def read_picture(path: Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint
 
     Raises:
         SourceError: It is missing, unreadable, no picture or damaged.
+
+    Example:
+        >>> import tempfile
+        >>> import cv2
+        >>> path = Path(tempfile.mkdtemp()) / "red.png"
+        >>> cv2.imwrite(str(path), np.full((4, 6, 3), (0, 0, 255), np.uint8))
+        True
+        >>> read_picture(path)[0, 0].tolist()
+        [255, 0, 0]
     """
     reader = ContainerReader(partial(open_file, path, max_pixels=max_pixels), name=str(path), threads=1, max_pixels=max_pixels)
     try:

@@ -27,7 +27,13 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The computer's own clock."""
+    """The computer's own clock.
+
+    Example:
+        >>> clock = SystemClock()
+        >>> clock.monotonic_s() <= clock.monotonic_s()
+        True
+    """
 
     def monotonic_s(self) -> float:
         """Seconds on a clock that never runs backwards."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import Self
 
@@ -54,7 +54,7 @@ class RecordedSource:
         self._end_s = math.inf if end_s is None else end_s
         self._loop = loop
         self._closed = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._pacer = None if pace is None else Pacer(pace, clock or SystemClock(), self._closed)
         self._frames = self._play(self._start_s)
 
@@ -85,7 +85,11 @@ class RecordedSource:
         with self._lock:
             if self._closed.is_set():
                 raise StopIteration
-            return next(self._frames)
+            try:
+                return next(self._frames)
+            finally:
+                if self._closed.is_set():
+                    self._frames.close()
 
     def __enter__(self) -> Self:
         return self
@@ -116,7 +120,9 @@ class RecordedSource:
         """Release the recording; ends a wait for the next frame's moment at once."""
         self._closed.set()
         with self._lock:
-            self._frames.close()
+            # A signal handler may call this in the middle of a frame of the same thread; the file is let go of after it.
+            with suppress(ValueError):
+                self._frames.close()
             self._reader.close()
 
     def _play(self, from_s: float) -> Generator[Frame]:
