@@ -9,6 +9,7 @@ import traceback
 import typer
 from typer.exceptions import TyperException
 
+from pose_analyzer import __version__
 from pose_analyzer.cli import analyze, inspect, live, make
 from pose_analyzer.cli.common import console_err
 from pose_analyzer.cli.exit_codes import MEANING, ExitCode, code_of
@@ -29,16 +30,17 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root(
-    version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True),
-    log_level: str = typer.Option("warning", "--log-level", help="debug, info, warning or error; logs go to stderr."),
-) -> None:
-    if version:
-        from pose_analyzer import __version__
-
+def _print_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"pose-analyzer {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: bool = typer.Option(False, "--version", help="Print the version and stop.", is_eager=True, callback=_print_version),
+    log_level: str = typer.Option("warning", "--log-level", help="debug, info, warning or error; logs go to stderr."),
+) -> None:
     setup_logging(log_level)
 
 
