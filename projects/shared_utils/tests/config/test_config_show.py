@@ -58,6 +58,7 @@ def test_comments_say_what_each_setting_does():
         "  # Share, 0..1. A number from 0 to 1; default 0.5.",
         "  ratio: 0.5",
     ]
+    assert "default {}." in dump_yaml(Tree(), comments=True)
 
 
 @given(
@@ -65,7 +66,7 @@ def test_comments_say_what_each_setting_does():
         Tree,
         section=st.builds(Section, ratio=st.floats(0, 1), names=st.lists(st.text(max_size=10), max_size=3).map(tuple)),
         source=st.text(max_size=20),
-        limits=st.dictionaries(st.text(st.characters(exclude_characters="."), max_size=5), st.integers(), max_size=3),
+        limits=st.dictionaries(st.text(st.characters(codec="utf-8", exclude_characters="."), max_size=5), st.integers(), max_size=3),
         token=st.none(),
     ),
     st.booleans(),

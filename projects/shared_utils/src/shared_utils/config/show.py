@@ -105,7 +105,7 @@ def _lines(section: BaseModel, depth: int, *, redacted: bool, comments: bool) ->
         if comments:
             note = field.description or ""
             if not is_section:
-                default = field.get_default(call_default_factory=False)
+                default = field.get_default(call_default_factory=True, validated_data={})
                 words = allowed(field)
                 note += f" {words[:1].upper()}{words[1:]}" + ("." if field.is_required() else f"; default {default}.")
             yield from (f"{indent}# {line}\n" for line in wrap(redact(note), _COMMENT_WIDTH))
@@ -114,5 +114,17 @@ def _lines(section: BaseModel, depth: int, *, redacted: bool, comments: bool) ->
             yield from list(_lines(value, depth + 1, redacted=redacted, comments=comments)) or [f"{indent}  {{}}\n"]
         else:
             shown = redact_value(plain[name]) if redacted else plain[name]
-            text = yaml.safe_dump({name: shown}, sort_keys=False, allow_unicode=True, width=_COMMENT_WIDTH)
-            yield from (f"{indent}{line}\n" for line in text.splitlines())
+            text = yaml.dump({name: shown}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_COMMENT_WIDTH)
+            yield from (f"{indent}{line}\n" for line in text.removesuffix("\n").split("\n"))
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes the line breaks that YAML knows beside newline; written plainly they would be folded to blanks."""
+
+
+def _write_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if any(char in text for char in "\r\x85\u2028\u2029\ufeff") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _write_text)

@@ -9,6 +9,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from shared_utils.errors import ValidationError
 
 
@@ -73,7 +75,13 @@ class Event:
             raise ValidationError(f"Event times must be finite seconds, got {self.start_s} to {self.end_s}")
         if self.end_s < self.start_s:
             raise ValidationError(f"Event.end_s ({self.end_s}) lies before start_s ({self.start_s})")
+        # Measurements come as numpy numbers, which JSON does not take.
         object.__setattr__(self, "type", EventType(self.type))
+        object.__setattr__(self, "track_id", int(self.track_id))
+        object.__setattr__(self, "start_s", float(self.start_s))
+        object.__setattr__(self, "end_s", float(self.end_s))
+        object.__setattr__(self, "value", self.value.item() if isinstance(self.value, np.generic) else self.value)
+        object.__setattr__(self, "frames", tuple(map(int, self.frames)))
         object.__setattr__(self, "data", MappingProxyType(dict(self.data)))
 
     def __hash__(self) -> int:

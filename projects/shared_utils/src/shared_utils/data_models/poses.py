@@ -257,14 +257,15 @@ class Poses:
         """From supervision's key points, with boxes and ids from `detections` (same rows) if given.
 
         Without detections a person's box is the hull of the keypoints, and a person without any
-        keypoint is left out. (0, 0) with no confidence is read as missing.
+        keypoint is left out. (0, 0) is read as missing.
 
         Raises:
             ValidationError: Rows disagree or the number of keypoints is not the skeleton's.
         """
-        xy = np.asarray(key_points.xy, np.float32)[..., :2].reshape(-1, len(skeleton), 2) if len(key_points.xy) else None
-        if xy is None:
+        if len(key_points.xy) == 0:
             return cls.empty(skeleton)
+        xy = np.asarray(key_points.xy, np.float32)[..., :2]
+        _check_count(xy.shape[1], skeleton)
         confidence = key_points.keypoint_confidence
         confidence = np.ones(xy.shape[:2], np.float32) if confidence is None else np.asarray(confidence, np.float32)
         visible = getattr(key_points, "visible", None)
@@ -303,15 +304,15 @@ class Poses:
         if result.boxes is None or result.keypoints is None:
             raise ValidationError("the ultralytics result has no keypoints; use a pose model, for example yolo11n-pose")
         raw = _to_numpy(result.keypoints.data).astype(np.float32)
+        boxes = _to_numpy(result.boxes.xyxy).astype(np.float32).reshape(-1, 4)
+        by_count = {len(s): s for s in (COCO_17, HALPE_26, BLAZEPOSE_33)}
+        if len(boxes) == 0:  # some versions then give no keypoints either, not even their number
+            return cls.empty(skeleton or by_count.get(raw.shape[1], COCO_17))
         if skeleton is None:
-            by_count = {len(s): s for s in (COCO_17, HALPE_26, BLAZEPOSE_33)}
             if raw.shape[1] not in by_count:
                 raise ValidationError(f"the model gives {raw.shape[1]} keypoints; pass the skeleton that names them")
             skeleton = by_count[raw.shape[1]]
-        boxes = _to_numpy(result.boxes.xyxy).astype(np.float32).reshape(-1, 4)
-        if len(boxes) == 0:
-            return cls.empty(skeleton)
-        raw = raw.reshape(len(boxes), len(skeleton), -1)
+        _check_count(raw.shape[1], skeleton)
         confidence = raw[..., 2] if raw.shape[2] > 2 else np.ones(raw.shape[:2], np.float32)
         xy, confidence = _without_missing(raw[..., :2], confidence.clip(0, 1), None)
         ids = result.boxes.id
@@ -333,6 +334,11 @@ def _checked(name: str, value: Any, shape: tuple[int, ...], dtype: type) -> NDAr
     if array.shape != shape:
         raise ValidationError(f"Poses.{name} must have shape {shape}, got {array.shape}")
     return array
+
+
+def _check_count(count: int, skeleton: Skeleton) -> None:
+    if count != len(skeleton):
+        raise ValidationError(f"the poses have {count} keypoints, {skeleton.name} has {len(skeleton)}; pass the skeleton that names them")
 
 
 def _to_numpy(value: Any) -> NDArray[Any]:

@@ -41,6 +41,9 @@ class Series:
             raise ValidationError(f"Series columns must be one-dimensional and equally long, got {lengths}")
         object.__setattr__(self, "columns", MappingProxyType(arrays))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Series, (dict(self.columns),))
+
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
