@@ -20,7 +20,8 @@ def ci(tmp_path, programs, shell):
     calls = tmp_path / "calls"
 
     def run(libraries: str = "", user: str = "0", make: str = RECORD):
-        machine = programs(ldconfig=f"echo '{libraries}'", id=f"echo {user}", make=make, **{"apt-get": RECORD})
+        imitated = {"ldconfig": f"echo '{libraries}'", "id": f"echo {user}", "make": make, "apt-get": RECORD, "rsync": "true"}
+        machine = programs(**imitated)
         result = shell(script, first=machine, CALLS=str(calls))
         return result, calls.read_text().splitlines() if calls.exists() else []
 
