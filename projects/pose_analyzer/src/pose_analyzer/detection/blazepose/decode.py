@@ -117,7 +117,8 @@ def decode_landmarks(
     points = refine(table[:, :2].astype(np.float64) / LANDMARK_PX, heat)
     xy = region.to_image(points)
     sure = _sigmoid(table[:LANDMARKS, 3:])
-    metres = region.turn(world.reshape(_OUTPUTS, 3)[:LANDMARKS])
+    with np.errstate(invalid="ignore"):  # infinity times zero; it becomes a missing landmark below
+        metres = region.turn(world.reshape(_OUTPUTS, 3)[:LANDMARKS])
     x0, y0, x1, y1 = xy[LANDMARKS:].ravel().tolist()
     xy = xy[:LANDMARKS]
     if not np.isfinite(xy.sum() + sure.sum() + metres.sum()):

@@ -102,11 +102,11 @@ class Region:
         step = self.size_px / n
         a, b = step * math.cos(self.rotation_rad), step * math.sin(self.rotation_rad)
         half = n / 2
-        to_image = np.array([[a, -b, self.x_px - half * (a - b)], [b, a, self.y_px - half * (a + b)]])
+        to_image = np.array([[a, -b, self.x_px - half * (a - b)], [b, a, self.y_px - half * (a + b)], [0.0, 0.0, 1.0]])
         border = cv2.BORDER_REPLICATE if replicate else cv2.BORDER_CONSTANT
-        # MediaPipe calls warpPerspective; without perspective this is the same picture (one grey level off in 3 of 1000
-        # pixels, from another rounding of coordinates) in two thirds of the time.
-        cv2.warpAffine(image, to_image, (n, n), dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border)
+        # warpAffine takes two thirds of the time, but rounds coordinates differently: one grey level in 3 of 1000 pixels.
+        # MediaPipe calls this one, and the landmarks of the next frames depend on such levels.
+        cv2.warpPerspective(image, to_image, (n, n), dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border)
 
     def to_image(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., 2) px in the image of points in 0..1 of the region.
