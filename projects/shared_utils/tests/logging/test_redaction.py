@@ -128,6 +128,7 @@ def test_ordinary_text_stays(text):
         ("rtsp://admin@10.0.0.7/1", "rtsp://***@10.0.0.7/1"),
         ("rtsp://admin:a@b@c@10.0.0.7/1", "rtsp://***@10.0.0.7/1"),
         ("rtsp://admin:pass/word#1@10.0.0.7/1", "rtsp://***@10.0.0.7/1"),
+        ("rtsp://admin:12/secret@10.0.0.7/1", "rtsp://***@10.0.0.7/1"),  # could be a port; in a stream it is none
         ("http://admin:pass/word@cam/1", "http://***@cam/1"),
         ("admin:hunter2@10.0.0.7:554/1", "***@10.0.0.7:554/1"),
         ("postgresql://u:p@db:5432/x failed", "postgresql://***@db:5432/x failed"),
