@@ -34,7 +34,7 @@ def write_clip(scene: Scene, path: str | Path, *, progress: Progress | None = No
     image = scene.spec.image
     truths: list[Truth] = []
     fps = None if image.rate_jitter else image.fps
-    with VideoWriter(path, width=image.width, height=image.height, fps=fps) as writer:
+    with VideoWriter(path, width=image.width, height=image.height, fps=fps, crf=int(image.crf)) as writer:
         for frame, truth in scene:
             writer.write(frame.image, frame.timestamp_s)
             truths.append(truth)

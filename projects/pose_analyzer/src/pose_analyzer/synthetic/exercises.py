@@ -63,7 +63,7 @@ DEPTHS_DEG: Mapping[Exercise, tuple[float, float]] = MappingProxyType(
         Exercise.SIT_UP: (52.0, 118.0),
         Exercise.JUMPING_JACK: (18.0, 160.0),
         Exercise.LATERAL_RAISE: (18.0, 95.0),
-        Exercise.PULL_UP: (10.0, 118.0),
+        Exercise.PULL_UP: (10.0, 132.0),
         Exercise.PLANK: (75.0, 90.0),
         Exercise.WALL_SIT: (10.0, 90.0),
     }
@@ -105,7 +105,7 @@ DEPTH_LIMITS_DEG: Mapping[Exercise, tuple[float, float]] = MappingProxyType(
         Exercise.SIT_UP: (70.0, 130.0),
         Exercise.JUMPING_JACK: (40.0, 170.0),
         Exercise.LATERAL_RAISE: (40.0, 130.0),
-        Exercise.PULL_UP: (40.0, 130.0),
+        Exercise.PULL_UP: (40.0, 145.0),
         Exercise.PLANK: (80.0, 100.0),
         Exercise.WALL_SIT: (40.0, 110.0),
     }

@@ -118,7 +118,7 @@ class Plank(Program):
         shoulder = figure.joint("shoulder", side)
         upper = hanging(elbow - shoulder, np.array([1.0, 0.0, 0.0]))
         angle = math.degrees(math.atan2(-float(upper[0, 2]), float(upper[2, 2])))
-        figure.arm(side, upper, elbow_deg=90.0 + angle)
+        figure.arm(side, upper, elbow_deg=90.0 - angle)
         figure.turn_hand(side, _FLAT_HANDS[side])
 
 

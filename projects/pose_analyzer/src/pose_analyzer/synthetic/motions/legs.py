@@ -137,7 +137,7 @@ class Lunge(Program):
         swing = 4.0 * stepped * (1.0 - stepped)
         front_ankle = np.array([0.24 * h * stepped, SIGN[front] * half, d.foot_height + 0.05 * h * swing])
         # The rear foot starts flat beside the other one and then stands on its toes, which stay where they are.
-        toe_local = np.array([d.foot_length - d.heel_back - 0.012 * h, 0.0, -d.foot_height])
+        toe_local = np.array([d.foot_length - d.heel_back, 0.0, -d.foot_height])
         heel_up = stepped * (26.0 + 34.0 * lowered)
         rear_foot = rot_y(heel_up)
         toe = np.array([toe_local[0] - 0.27 * h * stepped, -SIGN[front] * half, 0.0])

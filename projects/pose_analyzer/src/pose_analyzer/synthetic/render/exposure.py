@@ -36,7 +36,7 @@ class Exposure:
         self.bytes = np.round(self.curve).astype(np.uint8)
         self.bank: F32 | None = None
         self._room: F32 | None = None
-        self._room_values: F32 | NDArray[np.uint8] = np.zeros(0, np.uint8)
+        self._room_values: NDArray[Any] = np.zeros(0, np.uint8)
 
     def develop(self, background: F32, patch: Patch | None, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 sRGB of a room with something in it; a pure function of its arguments and the seed.

@@ -61,7 +61,7 @@ def room_image(
         samples: Rays per pixel and direction.
     """
     fine = Camera(camera.position, camera.rotation, camera.focal_px * samples, camera.width * samples, camera.height * samples)
-    strips = [_trace(fine, y, min(y + 256, fine.height), room, size_m, np.array(centre_m), seed, boxes) for y in range(0, fine.height, 256)]
+    strips = [_trace(fine, y, min(y + 64, fine.height), room, size_m, np.array(centre_m), seed, boxes) for y in range(0, fine.height, 64)]
     image = np.concatenate(strips)
     if samples > 1:
         image = cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
@@ -73,30 +73,33 @@ def _trace(
 ) -> F32:
     x = (np.arange(camera.width) + 0.5 - camera.width / 2) / camera.focal_px
     y = ((np.arange(y0, y1) + 0.5 - camera.height / 2) / camera.focal_px)[:, None]
-    d = [(r[0] * x + r[2]) + r[1] * y for r in camera.rotation.T.astype(np.float64)]
+    d = [((r[0] * x + r[2]) + r[1] * y).ravel() for r in camera.rotation.T.astype(np.float64)]
     o = camera.position
     with np.errstate(divide="ignore", invalid="ignore"):
         t_floor = np.where(d[2] < -1e-9, -o[2] / d[2], np.inf)
         far = [np.where(d[i] > 0, centre[i] + size / 2 - o[i], centre[i] - size / 2 - o[i]) / d[i] for i in (0, 1)]
     far = [np.where(np.isfinite(f) & (f > 0), f, np.inf) for f in far]
     t_wall = np.minimum(far[0], far[1])
-    on_x = far[0] <= far[1]
-    floor = t_floor < t_wall
-    t = np.where(floor, t_floor, t_wall)
-    p = [o[i] + t * d[i] for i in range(3)]
-    # Along a wall: its own coordinate grows around the room, so that the four walls have different posters.
-    along = np.where(on_x, p[1] - centre[1] + 40.0 * np.sign(d[0]), p[0] - centre[0] + 90.0 * np.sign(d[1]))
-    colour = np.where(
-        floor[..., None], _floor(room, p[0], p[1], seed), _wall(room, along, p[2], np.where(on_x, d[0], d[1]), on_x, size, seed)
-    )
-    # Light falls off towards the edges of the room and into the corners.
-    away = np.hypot(p[0] - centre[0], p[1] - centre[1]) / size
-    colour *= np.where(floor, 1.08 - 0.55 * away**2, 0.98 - 0.05 * np.clip(2.6 - p[2], -2, 2.6) / 2.6)[..., None]
-    corner = np.minimum(np.abs(far[0] - far[1]) * 3.0, 1.0)
-    colour *= np.where(floor, 1.0, 0.92 + 0.08 * corner)[..., None]
+    t = np.minimum(t_floor, t_wall)
+    colour = np.empty((len(t), 3))
+    floor = np.flatnonzero(t_floor < t_wall)
+    px, py = (o[i] + t[floor] * d[i][floor] for i in (0, 1))
+    away = np.hypot(px - centre[0], py - centre[1]) / size
+    # Light falls off towards the edges of the room.
+    colour[floor] = _floor(room, px, py, seed) * (1.08 - 0.55 * away**2)[:, None]
+    wall = np.flatnonzero(t_floor >= t_wall)
+    on_x = (far[0] <= far[1])[wall]
+    px, py, pz = (np.nan_to_num(o[i] + t[wall] * d[i][wall], posinf=9.0, neginf=-9.0) for i in range(3))
+    # A wall's own coordinate grows around the room, so that the four walls have different posters.
+    along = np.where(on_x, py - centre[1] + 40.0 * np.sign(d[0][wall]), px - centre[0] + 90.0 * np.sign(d[1][wall]))
+    # It is a little darker high up and in the corners.
+    with np.errstate(invalid="ignore"):
+        corner = np.minimum(np.nan_to_num(np.abs(far[0] - far[1])[wall], nan=1.0) * 3.0, 1.0)
+    tone = (0.98 - 0.05 * np.clip(2.6 - pz, -2, 2.6) / 2.6) * (0.92 + 0.08 * corner)
+    colour[wall] = _wall(room, along, pz, on_x, size, seed) * tone[:, None]
     for box in boxes:
         colour, t = _draw_box(colour, t, box, o, d)
-    return colour.astype(np.float32)
+    return colour.reshape(y1 - y0, camera.width, 3).astype(np.float32)
 
 
 def _noise(a: NDArray[Any], b: NDArray[Any], seed: int) -> NDArray[np.float64]:
@@ -117,7 +120,6 @@ def _smooth_noise(a: NDArray[np.float64], b: NDArray[np.float64], seed: int) -> 
 
 def _floor(room: RoomSpec, x: NDArray[np.float64], y: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
     base = linear_colour(room.floor_colour)
-    x, y = np.where(np.isfinite(x), x, 0.0), np.where(np.isfinite(y), y, 0.0)
     if room.floor == "wood":
         plank, width = 1.3, 0.14
         row = np.floor(x / width)
@@ -139,31 +141,26 @@ def _floor(room: RoomSpec, x: NDArray[np.float64], y: NDArray[np.float64], seed:
 
 
 def _wall(
-    room: RoomSpec,
-    along: NDArray[np.float64],
-    z: NDArray[np.float64],
-    facing: NDArray[np.float64],
-    on_x: NDArray[np.bool_],
-    size: float,
-    seed: int,
+    room: RoomSpec, along: NDArray[np.float64], z: NDArray[np.float64], on_x: NDArray[np.bool_], size: float, seed: int
 ) -> NDArray[np.float64]:
     base = linear_colour(room.wall_colour)
-    z = np.where(np.isfinite(z), z, 9.0)
-    along = np.where(np.isfinite(along), along, 0.0)
     tone = np.where(on_x, 1.0, 0.93) * (0.985 + 0.03 * _smooth_noise(along * 1.7, z * 1.7, seed + 5))
-    tone = np.where(np.abs(facing) < 1e-9, 0.9, tone)
-    colour = base * tone[..., None]
+    colour = base * tone[:, None]
     if room.posters:
         random = np.random.default_rng((seed, 7))
         for wall in (-90.0, -40.0, 40.0, 90.0):
             for _ in range(2):
                 middle = wall + random.uniform(-0.36, 0.36) * size
                 height, wide, tall = random.uniform(1.5, 1.9), random.uniform(0.25, 0.5), random.uniform(0.3, 0.5)
-                inside = np.maximum(np.abs(along - middle) / wide, np.abs(z - height) / tall)
                 paint = linear_colour("#" + "".join(f"{int(v):02x}" for v in random.uniform(95, 195, 3)))
-                ink = paint * np.where((z - height) / tall > random.uniform(-0.4, 0.4), 1.0, 0.55)[..., None]
-                colour = np.where((inside < 1.0)[..., None], np.where((inside < 0.93)[..., None], ink, 0.05), colour)
-    return np.where((z < _SKIRTING_M)[..., None], np.where((z > _SKIRTING_M - 0.012)[..., None], base * 0.45, base * 0.62), colour)
+                horizon = random.uniform(-0.4, 0.4)
+                out = np.maximum(np.abs(along - middle) / wide, np.abs(z - height) / tall)
+                inside = np.flatnonzero(out < 1.0)
+                ink = paint * np.where((z[inside] - height) / tall > horizon, 1.0, 0.55)[:, None]
+                colour[inside] = np.where((out[inside] < 0.93)[:, None], ink, 0.05)
+    low = np.flatnonzero(z < _SKIRTING_M)
+    colour[low] = np.where((z[low] > _SKIRTING_M - 0.012)[:, None], base * 0.45, base * 0.62)
+    return colour
 
 
 def _draw_box(
