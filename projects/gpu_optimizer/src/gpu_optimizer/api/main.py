@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-import typer
 from pydantic import Field
 
 from gpu_optimizer.api.app import create_app
-from shared_utils.config import load_settings
-from shared_utils.errors import ConfigError
-from shared_utils.logging import setup_logging
-from shared_utils.service import ServiceSettings, run_service
-
-ENV_PREFIX = "HTTP_API_"
+from shared_utils.service import ServiceSettings, serve_command
 
 
 class GpuApiSettings(ServiceSettings):
     """How this service listens and what it lets in."""
 
-    port: int = Field(8002, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    port: int = Field(default=8002, ge=0, le=65535, description="TCP port; 0 takes a free one.")
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C or SIGTERM.
-
-    Settings come from a YAML file, then the environment (`HTTP_API_TOKEN`, `HTTP_API_HOST`, ...), then
-    the flags.
+    """Serve until Ctrl-C or SIGTERM; see `shared_utils.service.serve_command`.
 
     Args:
         words: Flags. Default: those of the process.
@@ -37,25 +26,9 @@ def main(words: Sequence[str] | None = None) -> int:
     Returns:
         Exit status: 0 stopped as asked, 2 wrong settings or the port is taken.
     """
-    parser = argparse.ArgumentParser(prog="python -m gpu_optimizer.api.main", description="Serve the GPU memory API.")
-    parser.add_argument("--host", help="address to listen on (default 127.0.0.1: this machine alone)")
-    parser.add_argument("--port", type=int, help="TCP port (default 8002); 0 takes a free one")
-    parser.add_argument("--config", type=Path, help="YAML file with settings of the service")
-    parser.add_argument("--log-level", default="INFO", help="least severe level to log (default %(default)s)")
-    flags = parser.parse_args(words)
-    wanted = {"host": flags.host, "port": flags.port}
-    try:
-        setup_logging(flags.log_level)
-        settings = load_settings(GpuApiSettings, config_file=flags.config, env_prefix=ENV_PREFIX, overrides=wanted)
-        run_service(create_app(settings), settings, on_listening=_tell)
-    except ConfigError as error:
-        typer.echo(f"error: {error}", err=True)
-        return 2
-    return 0
-
-
-def _tell(address: str) -> None:
-    typer.echo(f"GPU memory API on {address} (for people: {address}/docs)")
+    return serve_command(
+        words, program="python -m gpu_optimizer.api.main", title="GPU memory API", settings_cls=GpuApiSettings, create_app=create_app
+    )
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ RESERVED_VARIABLES = frozenset(
         "POSE_SKIP_BOOTSTRAP",
         "POSE_TEST_DATA",
         "POSE_MODELS_DIR",
+        "POSE_CONFIG_DIR",
+        "POSE_DEBUG",
     }
 )
 _DELIMITER = "__"

@@ -6,9 +6,10 @@ work without one.
 """
 
 from shared_utils.service.app import ReadinessCheck, create_service
+from shared_utils.service.command import ENV_PREFIX, serve_command
 from shared_utils.service.local import local_client
 from shared_utils.service.problems import Problem
 from shared_utils.service.run import run_service
 from shared_utils.service.settings import ServiceSettings
 
-__all__ = ["Problem", "ReadinessCheck", "ServiceSettings", "create_service", "local_client", "run_service"]
+__all__ = ["ENV_PREFIX", "Problem", "ReadinessCheck", "ServiceSettings", "create_service", "local_client", "run_service", "serve_command"]
