@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.detection.base import check_images
+from pose_analyzer.detection.blazepose.cache import open_cache
 from pose_analyzer.detection.blazepose.decode import (
     Candidate,
     Landmarks,
@@ -71,7 +72,8 @@ class BlazePoseDetector:
             about as much as the landmarks of one person. Default 15.
         precision: `"f32"` as MediaPipe computes, or `"bf16"`: nearly twice as fast on processors with bfloat16
             instructions, at the price of about a pixel (median) and much more for hidden landmarks.
-        cache_dir: Folder in which OpenVINO keeps compiled networks for the next process; default: none.
+        cache_dir: Folder in which compiled networks wait for the next process, 14 MB; default `"user"`: the user's
+            cache folder; None: nowhere.
 
     Raises:
         DetectorError: Weights are missing or wrong, the device is absent, or an argument is out of range.
@@ -97,7 +99,7 @@ class BlazePoseDetector:
         min_tracking_confidence: float = 0.5,
         search_frames: int = 15,
         precision: Literal["f32", "bf16"] = "f32",
-        cache_dir: Path | None = None,
+        cache_dir: str | Path | None = "user",
     ) -> None:
         _check_range("max_people", max_people, 1, math.inf)
         _check_range("search_frames", search_frames, 1, math.inf)
@@ -107,7 +109,7 @@ class BlazePoseDetector:
             _check_range("threads", threads, 1, math.inf)
         if precision not in ("f32", "bf16"):
             raise DetectorError(f"precision must be 'f32' or 'bf16', got {precision!r}")
-        runtime = Runtime(device=resolve_device(device), threads=threads, precision=precision, cache_dir=cache_dir)
+        runtime = Runtime(device=resolve_device(device), threads=threads, precision=precision, cache_dir=open_cache(cache_dir))
         weights = find_weights(model)
         self.device = runtime.device.lower()
         self.models: Mapping[str, str] = weights.sha256

@@ -17,6 +17,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino.preprocess import PrePostProcessor
 
+from pose_analyzer.detection.blazepose.cache import seal
 from pose_analyzer.errors import DetectorError
 
 _log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Runtime:
         device: An OpenVINO device that is present, for example `"CPU"`.
         threads: CPU threads; None = as many as OpenVINO chooses (all physical cores).
         precision: `"f32"` or `"bf16"`; ignored by devices that have only one.
-        cache_dir: Folder for compiled networks; None = compile anew in every process.
+        cache_dir: Folder for compiled networks, from `open_cache`; None = compile anew in every process.
     """
 
     device: str = "CPU"
@@ -77,6 +78,7 @@ def resolve_device(device: str, available: Sequence[str] | None = None) -> str:
     names = list(ov.Core().available_devices if available is None else available)
     if device.lower() == "auto":
         chosen = next((n for kind in _AUTO_ORDER for n in names if n.split(".")[0] == kind), None)
+        _log.info("device auto: %s, of %s", chosen, ", ".join(names))
     else:
         # OpenVINO lists a single GPU as "GPU" and several as "GPU.0", "GPU.1"; "GPU" then means the first.
         chosen = next((n for n in names if n.upper() in (device.upper(), device.upper() + ".0")), None)
@@ -166,9 +168,12 @@ class Network:
     def _compile(self, hint: str) -> ov.CompiledModel:
         settings = _settings(self._core, self._runtime) | {"PERFORMANCE_HINT": hint}
         try:
-            return self._core.compile_model(self._model, self._runtime.device, settings)
+            compiled = self._core.compile_model(self._model, self._runtime.device, settings)
         except RuntimeError as error:
             raise DetectorError(f"OpenVINO cannot compile the network for {self._runtime.device}: {_reason(error)}") from error
+        if self._runtime.cache_dir is not None:
+            seal(self._runtime.cache_dir)
+        return compiled
 
 
 class _Lane:
@@ -219,9 +224,10 @@ def _settings(core: ov.Core, runtime: Runtime) -> dict[str, Any]:
     wanted: dict[str, Any] = {"INFERENCE_PRECISION_HINT": runtime.precision}
     if runtime.threads is not None:
         wanted["INFERENCE_NUM_THREADS"] = runtime.threads
+    settings = {key: value for key, value in wanted.items() if key in known}
     if runtime.cache_dir is not None:
-        wanted["CACHE_DIR"] = str(runtime.cache_dir)
-    return {key: value for key, value in wanted.items() if key in known}
+        settings["CACHE_DIR"] = str(runtime.cache_dir)  # belongs to OpenVINO itself, no device lists it
+    return settings
 
 
 def _reason(error: BaseException) -> str:
