@@ -290,6 +290,16 @@ def test_motion_blur_softens_what_moves_and_nothing_else():
     assert np.abs(a[:20, :20] - b[:20, :20]).max() <= 1
 
 
+def test_nobody_fades_in_under_motion_blur():
+    sharp, blurred = (scene_for("squat", reps=1, motion_blur=b, **SMALL).frame_at(0)[0].image.astype(float) for b in (0.0, 1.0))
+    assert np.abs(sharp - blurred).mean() < 0.5
+
+
+def test_a_camera_below_the_floor_is_refused():
+    with pytest.raises(SceneError, match="above the floor"):
+        scene_for("squat", elevation_deg=-25, distance_m=6.0, **SMALL)
+
+
 def test_compression_changes_little_and_gamma_darkens():
     plain, squeezed, dark = (
         scene_for("squat", reps=1, **SMALL, **extra).frame_at(0)[0].image.astype(float)

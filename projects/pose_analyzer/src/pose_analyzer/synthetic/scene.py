@@ -37,6 +37,7 @@ Array = NDArray[np.float64]
 
 _TICK_HZ = 90_000
 _MAX_PAN_DEG = 120.0
+_LOWEST_CAMERA_M = 0.05
 
 
 class Scene:
@@ -66,6 +67,9 @@ class Scene:
         turn = abs(spec.camera.pan_deg_per_s) * self.duration_s
         if turn > _MAX_PAN_DEG:
             raise SceneError(f"the camera pans {turn:.0f} degrees over the clip; at most {_MAX_PAN_DEG:.0f} are possible")
+        if spec.camera.elevation_deg < 0 and self._camera.position[2] < _LOWEST_CAMERA_M:
+            height = self._camera.position[2]
+            raise SceneError(f"the camera would stand {height:.2f} m above the floor; raise elevation_deg or lower distance_m")
         self._times = self._timestamps()
         self._exposure = Exposure(spec.image, spec.seed)
 
@@ -120,13 +124,15 @@ class Scene:
             IndexError: There is no such frame.
         """
         time_s = self._time(index)
-        present, world, camera = self._world(time_s)
-        background = self._stage.background(camera, time_s)
-        patch, layer = self._render(background, world, camera)
-        truth = self._truth(index, time_s, present, world, camera, layer)
         if self.spec.image.motion_blur:
-            background, patch = self._blurred(time_s), None
-        image = self._exposure.develop(background, patch, index)
+            truth = self.truth_at(index)
+            image = self._exposure.develop(self._blurred(time_s), None, index)
+        else:
+            present, world, camera = self._world(time_s)
+            background = self._stage.background(camera, time_s)
+            patch, layer = self._render(background, world, camera)
+            truth = self._truth(index, time_s, present, world, camera, layer)
+            image = self._exposure.develop(background, patch, index)
         return Frame(image, index=index, timestamp_s=time_s, stream_id=self.spec.name), truth
 
     def truth_at(self, index: int) -> Truth:
@@ -204,7 +210,8 @@ class Scene:
         total = np.zeros((image.height, image.width, 3), np.float32)
         for i in range(image.blur_samples):
             t = time_s + ((i + 0.5) / image.blur_samples - 0.5) * image.motion_blur / image.fps
-            _, world, camera = self._world(t)
+            # Who is there at the frame's time is there for all of it: nobody fades in.
+            _, world, camera = self._world(t, present_s=time_s)
             background = self._stage.background(camera, t)
             patch, _ = self._render(background, world, camera)
             total += background
@@ -213,8 +220,9 @@ class Scene:
                 total[window] += patch.light - background[window]
         return total / np.float32(image.blur_samples)
 
-    def _world(self, time_s: float) -> tuple[list[tuple[Athlete, Instant]], Primitives, Camera]:
-        present = [(a, a.at(time_s)) for a in self.athletes if a.present(time_s)]
+    def _world(self, time_s: float, present_s: float | None = None) -> tuple[list[tuple[Athlete, Instant]], Primitives, Camera]:
+        there = time_s if present_s is None else present_s
+        present = [(a, a.at(time_s)) for a in self.athletes if a.present(there)]
         world = Primitives.concatenate([a.primitives(i) for a, i in present]) if present else Primitives.none()
         return present, world, self.camera_at(time_s)
 

@@ -248,10 +248,10 @@ def _leg(b: Builder, side: int, d: Dimensions, w: _Wardrobe, g: float) -> None:
 def _foot(b: Builder, side: int, d: Dimensions, w: _Wardrobe) -> None:
     s, inwards = Segment.LEFT_FOOT + side, -SIGN[side]
     ground = -d.foot_height / d.height
-    # Collar and heel, instep, toe box, sole.
-    b.ellipsoid(s, (-0.0160, 0, ground + 0.027), (0.0270, 0.0225, 0.0270), w.shoes, gloss=0.10)
+    # Heel and collar (below the ankle joint), instep, toe box, sole.
+    b.ellipsoid(s, (-0.0165, 0, ground + 0.0240), (0.0265, 0.0220, 0.0240), w.shoes, gloss=0.10)
     b.cone(
-        s, (-0.0020, 0, ground + 0.0270), (0.0560, inwards * 0.002, ground + 0.0210), 0.0235, 0.0185, w.shoes, flat=(1.0, 1.08), gloss=0.10
+        s, (-0.0020, 0, ground + 0.0225), (0.0560, inwards * 0.002, ground + 0.0190), 0.0215, 0.0180, w.shoes, flat=(1.0, 1.1), gloss=0.10
     )
     b.ellipsoid(s, (0.0780, inwards * 0.004, ground + 0.0200), (0.0400, 0.0270, 0.0160), w.shoes, gloss=0.10)
     b.cone(s, (-0.0165, 0, ground + 0.0070), (0.0920, inwards * 0.004, ground + 0.0070), 0.0265, 0.0270, w.sole, flat=(0.27, 1.0))
