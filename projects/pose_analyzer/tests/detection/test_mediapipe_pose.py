@@ -1,29 +1,24 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from pose_analyzer.detection import mediapipe_pose
 from pose_analyzer.detection.mediapipe_pose import MediaPipePoseDetector
 from pose_analyzer.errors import DetectorError
+from pose_analyzer.synthetic import scene_for
 
-DATA = Path(os.environ.get("POSE_TEST_DATA", Path(__file__).parents[4] / "../shared/data"))
 BLACK = np.zeros((120, 160, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
 def athlete() -> np.ndarray:
-    picture = DATA / "images/mmpose/coco/000000000785.jpg"
-    if not picture.exists():
-        pytest.skip(f"needs the picture {picture}")
-    return cv2.imread(str(picture))[..., ::-1].copy()
+    return scene_for("squat", azimuth_deg=30, reps=1).frame_at(0)[0].image
 
 
 @pytest.mark.parametrize(
@@ -66,7 +61,6 @@ def test_several_people_may_be_asked_for():
         assert len(detector.detect([BLACK])[0]) == 0
 
 
-@pytest.mark.footage
 def test_there_are_world_landmarks_in_metres_and_presence(athlete):
     with MediaPipePoseDetector() as detector:
         [poses] = detector.detect([athlete])
@@ -78,7 +72,6 @@ def test_there_are_world_landmarks_in_metres_and_presence(athlete):
     assert poses.keypoint_presence.min() > 0.5
 
 
-@pytest.mark.footage
 def test_landmarks_are_those_of_the_library(athlete):
     from mediapipe.python.solutions import pose
 
@@ -90,7 +83,6 @@ def test_landmarks_are_those_of_the_library(athlete):
     np.testing.assert_allclose(poses.keypoint_confidence[0], [m.visibility for m in expected], atol=1e-3)
 
 
-@pytest.mark.footage
 def test_the_box_stays_inside_the_image(athlete):
     legs_cut = athlete[:300]
     with MediaPipePoseDetector() as detector:
