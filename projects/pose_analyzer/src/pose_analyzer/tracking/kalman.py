@@ -1,0 +1,160 @@
+"""Motion of many boxes at once: a Kalman filter on true time steps.
+
+The state of a box is the position and velocity of (centre x, centre y, width, height) in px. Width and
+height rather than aspect and height: an athlete's arms and legs change the two independently. The centre
+moves with constant velocity; the width and height lose theirs within a fraction of a second, because limbs
+swing back. All noise is diagonal, so the filter with eight states falls apart into four with two states
+each, and all of them, for all boxes, are a few array operations.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+ACCELERATION_SIZES_PER_S2 = np.array([2.0, 2.0, 6.0, 6.0])
+"""Standard deviation of the acceleration of (centre, centre, width, height), in box sizes per s².
+
+A walking trunk swings with 1 body length per s², one that squats or jumps with 2 to 5; limbs that swing a
+quarter of a body length to and fro once a second move the edges of the box with 7. The size is the longer
+side of the box, which stays about one body length whether its owner stands or lies."""
+
+RESHAPING_S = 0.3
+"""Time in which the velocity of width and height falls to 37 %: limbs turn back after about that long."""
+
+INITIAL_SPEED_SIZES_PER_S = 1.0
+"""Standard deviation of a new box's velocity, in sizes per s; a brisk walk is 0.8."""
+
+MEASUREMENT_SIZES = 0.04
+"""Standard deviation of a detected centre, width or height, in sizes."""
+
+_MIN_SIZE_PX = 1.0  # below it, noise in proportion to the size would vanish and with it the gate
+
+
+@dataclass(frozen=True, slots=True)
+class BoxPrediction:
+    """Where t boxes are believed to be at one time.
+
+    Args:
+        position: (t, 4) px: centre x, centre y, width, height.
+        velocity: (t, 4) px/s.
+        covariance: (3, t, 4): variance of the position, its covariance with the velocity, variance of the
+            velocity.
+    """
+
+    position: NDArray[np.float64]
+    velocity: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    @property
+    def boxes_xyxy(self) -> NDArray[np.float64]:
+        """(t, 4) px; never narrower than 1 px."""
+        centre, half = self.position[:, :2], np.maximum(self.position[:, 2:], _MIN_SIZE_PX) / 2
+        return np.concatenate([centre - half, centre + half], axis=1)
+
+    def centre_distance(self, boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(t, m) squared Mahalanobis distance to the centres of (m, 4) px boxes; 2 degrees of freedom."""
+        measured = _to_state(boxes_xyxy)
+        difference = measured[None, :, :2] - self.position[:, None, :2]
+        return (difference**2 / (self.covariance[0, :, None, :2] + _measurement_variance(measured))).sum(-1)
+
+
+class BoxKalman:
+    """Position, velocity and covariance of t boxes, each as of the time it was seen last.
+
+    A prediction is one step from there to the asked time, however many frames without the box lie between:
+    what a track may do while nobody sees it does not depend on the frame rate. The process noise of that
+    step is discrete white-noise acceleration (Bar-Shalom, Li, Kirubarajan, "Estimation with Applications to
+    Tracking and Navigation", 6.3.2); the covariance is corrected in Joseph's form, which stays positive
+    whatever the rounding.
+
+    Example:
+        >>> motion = BoxKalman()
+        >>> motion.append(np.array([[0.0, 0.0, 40.0, 100.0]]), 0.0)
+        >>> for step in (1, 2, 3):
+        ...     seen = np.array([[10.0 * step, 0.0, 40.0 + 10.0 * step, 100.0]])
+        ...     motion.update(motion.predict(0.1 * step), np.array([0]), seen, 0.1 * step)
+        >>> motion.predict(0.8).boxes_xyxy.round(-1)  # 100 px/s to the right
+        array([[ 80.,   0., 120., 100.]])
+    """
+
+    def __init__(self) -> None:
+        self._position = np.zeros((0, 4))
+        self._velocity = np.zeros((0, 4))
+        self._covariance = np.zeros((3, 0, 4))
+        self.seen_s = np.zeros(0)
+        """(t,) time at which each box was seen last, seconds."""
+
+    def __len__(self) -> int:
+        return len(self.seen_s)
+
+    def append(self, boxes_xyxy: NDArray[np.floating], now_s: float) -> None:
+        """Add (m, 4) px boxes, at rest as far as is known."""
+        position = _to_state(boxes_xyxy)
+        zero = np.zeros_like(position)
+        covariance = np.stack([zero + _measurement_variance(position), zero, zero + (INITIAL_SPEED_SIZES_PER_S * _size(position)) ** 2])
+        self._position = np.concatenate([self._position, position])
+        self._velocity = np.concatenate([self._velocity, zero])
+        self._covariance = np.concatenate([self._covariance, covariance], axis=1)
+        self.seen_s = np.concatenate([self.seen_s, np.full(len(position), now_s)])
+
+    def keep(self, rows: NDArray[np.bool_]) -> None:
+        """Drop all boxes but those of the (t,) mask."""
+        self._position, self._velocity, self._covariance = self._position[rows], self._velocity[rows], self._covariance[:, rows]
+        self.seen_s = self.seen_s[rows]
+
+    def predict(self, now_s: float) -> BoxPrediction:
+        """All boxes at `now_s`, which is not before any was seen."""
+        dt = np.repeat((now_s - self.seen_s)[:, None], 4, axis=1)
+        # Position gains travel * velocity, velocity keeps the part `kept`: F = [[1, travel], [0, kept]].
+        travel, kept = dt.copy(), np.ones_like(dt)
+        kept[:, 2:] = np.exp(-dt[:, 2:] / RESHAPING_S)
+        travel[:, 2:] = RESHAPING_S * (1 - kept[:, 2:])
+        q = (ACCELERATION_SIZES_PER_S2 * _size(self._position)) ** 2
+        xx, xv, vv = self._covariance
+        return BoxPrediction(
+            self._position + travel * self._velocity,
+            kept * self._velocity,
+            np.stack(
+                [
+                    xx + travel * (2 * xv + travel * vv) + dt**4 / 4 * q,
+                    kept * (xv + travel * vv) + dt**3 / 2 * q,
+                    kept**2 * vv + dt**2 * q,
+                ]
+            ),
+        )
+
+    def update(self, prediction: BoxPrediction, rows: NDArray[np.intp], boxes_xyxy: NDArray[np.floating], now_s: float) -> None:
+        """Correct the boxes `rows` (m,) of a prediction for `now_s` by what was detected then, (m, 4) px."""
+        measured = _to_state(boxes_xyxy)
+        r = _measurement_variance(measured)
+        xx, xv, vv = prediction.covariance[:, rows]
+        k_position, k_velocity = xx / (xx + r), xv / (xx + r)
+        surprise = measured - prediction.position[rows]
+        self._position[rows] = prediction.position[rows] + k_position * surprise
+        self._velocity[rows] = prediction.velocity[rows] + k_velocity * surprise
+        rest = 1 - k_position
+        self._covariance[:, rows] = np.stack(
+            [
+                rest**2 * xx + k_position**2 * r,
+                rest * (xv - k_velocity * xx) + k_position * k_velocity * r,
+                vv - 2 * k_velocity * xv + k_velocity**2 * (xx + r),
+            ]
+        )
+        self.seen_s[rows] = now_s
+
+
+def _to_state(boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+    boxes = np.asarray(boxes_xyxy, np.float64)
+    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _size(state: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(t, 1) px, the longer side."""
+    return np.maximum(state[:, 2:].max(1, keepdims=True, initial=0), _MIN_SIZE_PX)
+
+
+def _measurement_variance(state: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (MEASUREMENT_SIZES * _size(state)) ** 2
