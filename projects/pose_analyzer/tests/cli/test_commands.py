@@ -87,6 +87,17 @@ def test_config_show_says_where_each_value_comes_from(tmp_path, monkeypatch, cap
     assert "pose.yaml" in shown.replace("\n", "")
 
 
+def test_the_shipped_settings_file_is_the_defaults_and_can_be_read_back(capsys):
+    from pose_analyzer.resources import find_config
+
+    assert main(["config", "show", "--yaml"]) == 0
+    shown = capsys.readouterr().out
+    path = find_config("pose/default.yaml")
+    assert path.read_text(encoding="utf-8") == shown
+    assert main(["config", "show", "--config", str(path), "--yaml"]) == 0
+    assert capsys.readouterr().out == shown
+
+
 def test_schemas_are_json_schemas(capsys):
     import jsonschema
 

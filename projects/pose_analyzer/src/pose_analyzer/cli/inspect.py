@@ -78,13 +78,21 @@ def models_path(name: Annotated[str, typer.Argument(help="A name from 'models li
 
 # --- config -----------------------------------------------------------------------------------------
 @config_app.command("show")
-def config_show(config: ConfigOption = None, pairs: SetOption = None, as_json: JsonOption = False) -> int:
+def config_show(
+    config: ConfigOption = None,
+    pairs: SetOption = None,
+    as_yaml: Annotated[bool, typer.Option("--yaml", help="As a commented file for --config.")] = False,
+    as_json: JsonOption = False,
+) -> int:
     """The settings in force, each with where it comes from."""
     from rich.table import Table
 
-    from shared_utils.config import explain
+    from shared_utils.config import dump_yaml, explain
 
     settings = settings_from(config, pairs)
+    if as_yaml:
+        typer.echo(dump_yaml(settings, comments=True), nl=False)
+        return ExitCode.OK
     if as_json:
         print_json(settings.model_dump(mode="json"))
         return ExitCode.OK
