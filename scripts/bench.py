@@ -156,8 +156,7 @@ def tracking() -> Iterator[Row]:
     cost = _load("bench_tracking").cost_per_frame_ms(people=20, frames=300)
     ours = cost.pop("pose_analyzer")
     for name, theirs in cost.items():
-        goal = 3.0 if name == "ultralytics" else None
-        yield Row("tracking", "ByteTrack at 20 people, ms a frame", ours, theirs, name, theirs / ours, goal)
+        yield Row("tracking", "ByteTrack at 20 people, ms a frame", ours, theirs, name, theirs / ours)
 
 
 def smoothing() -> Iterator[Row]:

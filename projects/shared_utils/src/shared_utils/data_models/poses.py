@@ -106,7 +106,7 @@ class Poses:
             raise ValidationError("Poses.keypoints_xy must be finite, or NaN where missing")
         if missing.any() and (self.keypoint_confidence[missing] > 0).any():
             raise ValidationError("Poses.keypoint_confidence must be 0 where keypoints_xy is NaN (missing)")
-        if not np.isin(self.origin, [o.value for o in Origin]).all():
+        if not ((self.origin >= min(Origin)) & (self.origin <= max(Origin))).all():
             raise ValidationError(f"Poses.origin must be one of {[o.value for o in Origin]}")
 
     # --- building ---------------------------------------------------------------------------------
