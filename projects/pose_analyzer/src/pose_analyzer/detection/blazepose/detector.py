@@ -70,8 +70,9 @@ class BlazePoseDetector:
         min_tracking_confidence: Score 0..1 of the landmark network that a person must exceed to be there.
         search_frames: In a stream with room for more people, frames between two searches for them. A search costs
             about as much as the landmarks of one person. Default 15.
-        precision: `"f32"` as MediaPipe computes, or `"bf16"`: nearly twice as fast on processors with bfloat16
-            instructions, at the price of about a pixel (median) and much more for hidden landmarks.
+        precision: `"f32"` as MediaPipe computes, or `"bf16"`: half as fast again on processors with bfloat16
+            instructions, at the price of about a pixel (median) and more than ten for some hidden landmarks.
+            OpenVINO's own choice would be the latter.
         cache_dir: Folder in which compiled networks wait for the next process, 14 MB; default `"user"`: the user's
             cache folder; None: nowhere.
 
