@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -181,6 +183,32 @@ def test_an_alternating_lunge_starts_from_standing_and_steps_out():
     motion.pose(figure, Moment(1.0, u=1.0, share=1.0, side="left"))
     assert figure.joint("ankle", LEFT)[0] - figure.joint("ankle", RIGHT)[0] > 0.6
     assert angles(figure)["left_knee_flexion_deg"] == pytest.approx(95, abs=1e-5)
+
+
+@given(
+    exercise=st.sampled_from(list(Exercise)),
+    seed=st.integers(0, 200),
+    u=st.floats(0, 1),
+    time_s=st.floats(0, 20),
+    height=st.floats(1.3, 2.1),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_motion_stretches_a_bone_of_any_body(exercise, seed, u, time_s, height):
+    body = replace(random_body(seed), height_m=height)
+    figure = pose(exercise, u, body=body, time_s=time_s)
+    d = figure.lengths
+    for side in SIDES:
+        for a, b, length in (
+            ("shoulder", "elbow", d.upper_arm),
+            ("elbow", "wrist", d.forearm),
+            ("hip", "knee", d.thigh),
+            ("knee", "ankle", d.shank),
+        ):
+            assert np.linalg.norm(figure.joint(a, side) - figure.joint(b, side)) == pytest.approx(length, abs=1e-9)
+    assert np.linalg.norm(figure.joint("hip", LEFT) - figure.joint("hip", RIGHT)) == pytest.approx(2 * d.hip_half, abs=1e-9)
+    turns = figure.rotation @ np.swapaxes(figure.rotation, 1, 2)
+    assert np.abs(turns - np.eye(3)).max() < 1e-9
+    assert (np.linalg.det(figure.rotation) > 0).all()
 
 
 def test_pull_up_feet_hang_free_and_the_chin_rises_to_the_bar():

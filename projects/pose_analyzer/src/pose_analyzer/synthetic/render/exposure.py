@@ -35,8 +35,7 @@ class Exposure:
         self.curve = (255.0 * tone**image.gamma).astype(np.float32)
         self.bytes = np.round(self.curve).astype(np.uint8)
         self.bank: F32 | None = None
-        self._room: F32 | None = None
-        self._room_values: NDArray[Any] = np.zeros(0, np.uint8)
+        self._room: tuple[F32, NDArray[Any]] | None = None
 
     def develop(self, background: F32, patch: Patch | None, index: int) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 sRGB of a room with something in it; a pure function of its arguments and the seed.
@@ -48,9 +47,11 @@ class Exposure:
         """
         noisy = self.image.noise_sigma > 0 or self.image.low_light > 0
         curve = self.curve if noisy else self.bytes
-        if self._room is not background:
-            self._room, self._room_values = background, np.take(curve, _code(background))
-        value = self._room_values.copy()
+        room = self._room
+        if room is None or room[0] is not background:
+            # One assignment, so that threads that share a scene never see half of it.
+            self._room = room = background, np.take(curve, _code(background))
+        value = room[1].copy()
         if patch is not None:
             value[patch.rows, patch.columns] = np.take(curve, _code(patch.light))
         picture = self._noisy(value, index) if noisy else value
