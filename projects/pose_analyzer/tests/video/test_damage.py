@@ -76,6 +76,22 @@ def test_no_good_picture_before_the_cut_is_lost_between_decoder_threads(tmp_path
         assert [frame.image.tobytes() for frame in source] == expected
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_damage_near_the_end_costs_the_same_pictures_with_any_number_of_threads(tmp_path, seed):
+    whole = make_clip(tmp_path / "w.mkv", frames=40, gop=10)
+    data, places = bytearray(whole.read_bytes()), packet_places(whole)
+    start = places[34 + seed] + 12
+    data[start : start + 8] = bytes(8)
+    path = tmp_path / "a.mkv"
+    path.write_bytes(data)
+    counts = []
+    for threads in (1, 2, 8):
+        with open_source(path, decode_threads=threads) as source:
+            counts.append([number_in(frame.image) for frame in source])
+    assert counts[0] == counts[1] == counts[2]
+    assert len(counts[0]) >= 30
+
+
 def test_the_damage_is_a_sentence_with_the_lengths(tmp_path):
     path = cut(tmp_path, "a.mp4", 0.7, container_options={"movflags": "faststart"})
     with open_source(path) as source:

@@ -118,7 +118,7 @@ def test_a_lost_camera_is_told_of_and_its_gap_is_measured():
     clock = HandClock()
     told = []
     source = play(
-        [Script([(0.0, 1), (0.04, 2)], error=OSError("wire cut")), None, None, Script([(900.0, 3), (900.04, 4)])],
+        [Script([(0.0, 1), (0.04, 2)], error=OSError("wire cut")), None, None, Script([(0.5, 3), (0.54, 4)])],
         clock=clock,
         on_event=told.append,
     )
