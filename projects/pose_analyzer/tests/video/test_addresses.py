@@ -17,7 +17,7 @@ from pose_analyzer.video import Address, redact_url
     [
         ("clips/squat.mp4", "path", "clips/squat.mp4", "squat"),
         (Path("a/b.c.mkv"), "path", "a/b.c.mkv", "b.c"),
-        ("file:///tmp/my%20clip.mp4", "path", "/tmp/my clip.mp4", "my clip"),
+        ("file:///clips/my%20clip.mp4", "path", "/clips/my clip.mp4", "my clip"),
         (0, "webcam", "0", "webcam-0"),
         ("1", "webcam", "1", "webcam-1"),
         ("webcam:", "webcam", "0", "webcam-0"),

@@ -214,7 +214,7 @@ def test_the_script_goes_on_after_a_bad_file_and_says_so(tmp_path, fake_command)
     assert "bad.dav" in done.stderr
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), ([], 2), (["--what"], 2), (["/nowhere", "/tmp/x"], 2)])
+@pytest.mark.parametrize(("arguments", "code"), [(["--help"], 0), ([], 2), (["--what"], 2), (["/nowhere", "/nowhere/else"], 2)])
 def test_the_script_explains_itself(arguments, code, fake_command):
     done = run_script(fake_command, *arguments)
     assert done.returncode == code
