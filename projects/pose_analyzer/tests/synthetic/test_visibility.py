@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from shared_utils.skeletons import BLAZEPOSE_33
 
 from pose_analyzer.synthetic.anthropometry import Segment
 from pose_analyzer.synthetic.camera import look_at
 from pose_analyzer.synthetic.shape import Builder
 from pose_analyzer.synthetic.visibility import visible_landmarks
+from shared_utils.skeletons import BLAZEPOSE_33
 
 HIP = BLAZEPOSE_33.index("left_hip")
 CAMERA = look_at((0, 0, 1), azimuth_deg=0, elevation_deg=0, distance_m=3, fov_deg=40, width=200, height=200)

@@ -16,7 +16,7 @@ from pose_analyzer.synthetic.spec_io import spec_from_dict, spec_to_dict
 
 # Skin, and hair that occurs with it.
 _LOOKS = (
-    ("#f0c8a8", ("#2e2118", "#5a3a22", "#8a6238", "#b89458", "#6e6a66")),
+    ("#f0c8a8", ("#2e2118", "#5a3a22", "#6f5430", "#6e6a66")),
     ("#dba882", ("#1c1512", "#2e2118", "#5a3a22", "#6e6a66")),
     ("#c58c6a", ("#1c1512", "#2e2118", "#45301f")),
     ("#a06a48", ("#1c1512", "#241a14")),

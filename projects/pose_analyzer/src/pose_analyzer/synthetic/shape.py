@@ -165,8 +165,10 @@ def _trunk(b: Builder, d: Dimensions, w: _Wardrobe, g: float, hips: float, shoul
     # The shirt hangs over the hips.
     b.cone(s.PELVIS, (-0.002, 0, 0.080), (-0.004, 0, 0.004), 0.0840 * g, 0.0945 * g * hips, w.shirt, flat=(0.73, 1.0), open_end=True)
     b.cone(s.ABDOMEN, (0, 0, -0.010), (0, 0, abdomen), 0.0845 * g, 0.0820 * g, w.shirt, flat=(0.71, 1.0))
-    b.cone(s.THORAX, (0, 0, 0.0), (-0.002, 0, thorax * 0.60), 0.0815 * g, 0.0900 * g * shoulders, w.shirt, flat=(0.71, 1.0))
-    b.ellipsoid(s.THORAX, (-0.006, 0, thorax * 0.64), (0.0635 * g, 0.0975 * g * shoulders, 0.062), w.shirt)
+    b.cone(s.THORAX, (-0.002, 0, 0.0), (-0.007, 0, thorax * 0.62), 0.0815 * g, 0.0900 * g * shoulders, w.shirt, flat=(0.71, 1.0))
+    b.ellipsoid(s.THORAX, (0.000, 0, thorax * 0.66), (0.0610 * g, 0.0975 * g * shoulders, 0.0620), w.shirt)
+    # The shirt closes high at the back of the neck.
+    b.ellipsoid(s.THORAX, (-0.020, 0, thorax + 0.006), (0.0300, 0.0520, 0.0300), w.shirt)
     for side in SIDES:
         y = SIGN[side] * shoulders
         b.ellipsoid(s.THORAX, (0.025, y * 0.039, thorax * 0.64), (0.0375 * g, 0.0540, 0.0440), w.shirt)
@@ -197,7 +199,8 @@ def _head(b: Builder, w: _Wardrobe, style: str) -> None:
     if style == "bun":
         b.ellipsoid(s, (-0.0680, 0, 0.0800), (0.0230, 0.0230, 0.0220), w.hair, gloss=0.10)
     if style == "long":
-        b.cone(s, (-0.0360, 0, 0.0350), (-0.0440, 0, -0.0480), 0.0400, 0.0300, w.hair, flat=(0.65, 1.05), gloss=0.08)
+        # A tail; hair that covers the nape looks like a bearded face to pose networks, which then take the back for the front.
+        b.cone(s, (-0.0640, 0, 0.0700), (-0.0800, 0, -0.0400), 0.0170, 0.0120, w.hair, gloss=0.08)
 
 
 def _arm(b: Builder, side: int, d: Dimensions, w: _Wardrobe, g: float) -> None:
@@ -240,7 +243,7 @@ def _leg(b: Builder, side: int, d: Dimensions, w: _Wardrobe, g: float) -> None:
     b.ellipsoid(shank, (0.0075, 0, 0.002), (0.0275 * g, 0.0270 * g, 0.0360), skin, gloss=0.04)
     wide = 1.12 if w.legwear == "trousers" else 1.0
     b.cone(shank, (0.000, 0, 0.000), (-0.004, 0, -ls), 0.0310 * g * wide, 0.0178 * wide * wide, skin, gloss=0.04)
-    b.ellipsoid(shank, (-0.0100, 0, -0.30 * ls), (0.0325 * g * wide, 0.0325 * g * wide, 0.0820), skin, gloss=0.04)
+    b.ellipsoid(shank, (-0.0090, 0, -0.27 * ls), (0.0325 * g * wide, 0.0320 * g * wide, 0.0960), skin, gloss=0.04)
     if w.legwear != "trousers":
         b.cone(shank, (-0.0035, 0, -0.86 * ls), (-0.0045, 0, -1.03 * ls), 0.0200, 0.0205, w.socks)
 

@@ -26,7 +26,7 @@ class BodySpec:
         leg_scale, trunk_scale, arm_scale: Lengths against the average proportions; stature stays `height_m`.
         shoulder_scale, hip_scale: Breadths against the average.
         skin, hair, shirt, bottoms, shoes, socks: Colours.
-        hair_style: How much hair.
+        hair_style: How much hair; long hair is tied to a tail.
         sleeves: Of the shirt.
         legwear: Of the bottoms.
     """
