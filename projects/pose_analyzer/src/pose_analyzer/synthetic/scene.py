@@ -178,7 +178,7 @@ class Scene:
             segment[window] = np.where(hit, world.segment[layer.index], -1)
         return person, segment
 
-    # --- helpers ----------------------------------------------------------------------------------
+    # --- inside -----------------------------------------------------------------------------------
     def _athlete(self, track_id: int) -> Athlete:
         for athlete in self.athletes:
             if athlete.track_id == track_id:
