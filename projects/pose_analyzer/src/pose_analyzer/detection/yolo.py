@@ -178,7 +178,8 @@ class YOLOPoseDetector:
 def _find_weights(model: str | Path) -> tuple[Path, Mapping[str, str]]:
     """The file or folder of a name or path, and name -> sha256 of the weights in it."""
     path = Path(model).expanduser()
-    explicit = isinstance(model, Path) or path.name != str(model) or path.exists()
+    # A bare `yolo11n-pose.pt` is ultralytics' way to name a model; any other file name is a path.
+    explicit = isinstance(model, Path) or path.name != str(model) or path.exists() or (path.suffix != "" and not _is_known(path.stem))
     name = path.name.removesuffix(".pt")
     try:
         if not explicit:
@@ -196,11 +197,16 @@ def _find_weights(model: str | Path) -> tuple[Path, Mapping[str, str]]:
     return weights, MappingProxyType({weights.name if explicit else name: digest})
 
 
-def _fetch_hint(name: str) -> str:
+def _is_known(name: str) -> bool:
     try:
-        known = get_model(name).name
+        get_model(name)
     except ModelError:
-        known = "yolo11n-pose"
+        return False
+    return True
+
+
+def _fetch_hint(name: str) -> str:
+    known = get_model(name).name if _is_known(name) else "yolo11n-pose"
     return f"`pose-analyzer models fetch {known}` fetches {known} ({_LICENCE})"
 
 
