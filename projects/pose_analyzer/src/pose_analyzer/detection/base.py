@@ -1,7 +1,7 @@
 """What every pose detector offers: images in, `Poses` out, a batch at a time.
 
 A detector is anything with the members of `PoseDetector`; there is nothing to inherit from. The
-helper `check_images` refuses bad input with the same words in every detector.
+function `check_images` refuses bad input with the same words in every detector.
 """
 
 from __future__ import annotations
