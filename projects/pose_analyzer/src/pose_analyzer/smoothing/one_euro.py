@@ -44,15 +44,39 @@ class _Settings:
 
 @dataclass(slots=True)
 class _State:
-    """Last filtered value and rate (..., d) and the time of the last reading (...), NaN before the first."""
+    """Last filtered value and rate (..., d) of points, and when each was last seen.
+
+    `seen_s` is an array (...), NaN before the first reading, or a number when all points were last seen together.
+    """
 
     value: Array
     rate: Array
-    seen_s: Array
+    seen_s: Array | float
 
     @classmethod
     def blank(cls, shape: tuple[int, ...], d: int) -> _State:
         return cls(np.zeros((*shape, d)), np.zeros((*shape, d)), np.full(shape, np.nan))
+
+
+class _Pool:
+    """The states of many tracks, k points of d coordinates each, in numbered slots."""
+
+    def __init__(self, size: int, k: int, d: int) -> None:
+        self.value, self.rate, self.seen_s = np.zeros((size, k, d)), np.zeros((size, k, d)), np.full((size, k), np.nan)
+
+    def take(self, slots: NDArray[np.intp]) -> _State:
+        seen_s = self.seen_s[slots]
+        together = bool((seen_s == seen_s[0, 0]).all())
+        return _State(self.value[slots], self.rate[slots], float(seen_s[0, 0]) if together else seen_s)
+
+    def put(self, slots: NDArray[np.intp], state: _State) -> None:
+        self.value[slots], self.rate[slots], self.seen_s[slots] = state.value, state.rate, state.seen_s
+
+    def resized(self, size: int, k: int, used: list[int]) -> _Pool:
+        pool = _Pool(size, k, self.value.shape[-1])
+        if used:
+            pool.put(np.array(used), _State(self.value[used], self.rate[used], self.seen_s[used]))
+        return pool
 
 
 class OneEuroFilter:
@@ -102,10 +126,10 @@ class OneEuroFilter:
             raise ValidationError(f"timestamp_s must be finite and later than {self._last_s}, got {timestamp_s}")
         if self._state is None:
             self._state = _State.blank(x.shape, 1)
-        elif self._state.seen_s.shape != x.shape:
-            raise ValidationError(f"x must keep its shape {self._state.seen_s.shape}, got {x.shape}; use one filter per signal")
+        elif self._state.value.shape[:-1] != x.shape:
+            raise ValidationError(f"x must keep its shape {self._state.value.shape[:-1]}, got {x.shape}; use one filter per signal")
         self._last_s = timestamp_s
-        out, self._state = _step(x[..., None], timestamp_s, self._state, self._settings, 1.0)
+        out, self._state = _step(x[..., None], float(timestamp_s), self._state, self._settings, 1.0)
         return out[..., 0]
 
     def reset(self) -> None:
@@ -170,7 +194,7 @@ class OneEuroPoseFilter:
             self.reset()
         if timestamp_s <= self._last_s:
             return poses
-        self._last_s = timestamp_s
+        self._last_s = timestamp_s = float(timestamp_s)
         rows = np.flatnonzero(poses.track_ids >= 0)
         self._forget_lost(timestamp_s)
         if not len(rows):
@@ -197,8 +221,7 @@ class OneEuroPoseFilter:
         self._slot: dict[int, int] = {}
         self._track_seen_s: dict[int, float] = {}
         self._free: list[int] = []
-        self._pixels = _State.blank((0, 0), 2)
-        self._metres = _State.blank((0, 0), 3)
+        self._pixels, self._metres = _Pool(0, 0, 2), _Pool(0, 0, 3)
         self._last_s = -math.inf
 
     def _forget_lost(self, timestamp_s: float) -> None:
@@ -222,12 +245,7 @@ class OneEuroPoseFilter:
     def _grow(self, needed: int, k: int) -> None:
         size = max(8, 1 << (needed - 1).bit_length())
         used = list(self._slot.values())
-        for name, d in (("_pixels", 2), ("_metres", 3)):
-            old, state = getattr(self, name), _State.blank((size, k), d)
-            if used:
-                for field in ("value", "rate", "seen_s"):
-                    getattr(state, field)[used] = getattr(old, field)[used]
-            setattr(self, name, state)
+        self._pixels, self._metres = self._pixels.resized(size, k, used), self._metres.resized(size, k, used)
         self._free = sorted(set(range(size)) - set(used), reverse=True)
 
     def _filtered(
@@ -235,37 +253,49 @@ class OneEuroPoseFilter:
         x: NDArray[np.float32],
         rows: NDArray[np.intp],
         slots: NDArray[np.intp],
-        state: _State,
+        pool: _Pool,
         timestamp_s: float,
         scale: Array | float,
     ) -> NDArray[np.float32]:
-        mine = _State(state.value[slots], state.rate[slots], state.seen_s[slots])
-        filtered, mine = _step(x[rows].astype(np.float64), timestamp_s, mine, self._settings, scale)
-        state.value[slots], state.rate[slots], state.seen_s[slots] = mine.value, mine.rate, mine.seen_s
+        filtered, state = _step(x[rows].astype(np.float64), timestamp_s, pool.take(slots), self._settings, scale)
+        pool.put(slots, state)
         out = x.copy()
         out[rows] = filtered
         return out
 
 
 def _step(x: Array, t: float, state: _State, settings: _Settings, scale: Array | float) -> tuple[Array, _State]:
-    """One filter step of points x (..., d) at time t; `scale` (...) divides the speed that sets the cutoff.
-
-    The paper's alpha = 1 / (1 + tau / te) with tau = 1 / (2 pi cutoff) is written as r / (1 + r), r = te / tau.
-    """
-    te = t - state.seen_s
+    """One filter step of points x (..., d) at time t; `scale` (...) divides the speed that sets the cutoff."""
+    seen_s = state.seen_s
+    if isinstance(seen_s, float) and 0 < t - seen_s <= settings.max_gap_s:
+        # The ordinary case, every point was seen in the last frame and is seen now: one te for all halves the work.
+        value, rate = _advance(x, t - seen_s, state, settings, scale)
+        if not math.isnan(np.vdot(value, value)):  # the cheapest way to find a NaN
+            return value, _State(value, rate, t)
+    te = t - (seen_s if isinstance(seen_s, np.ndarray) else np.full(x.shape[:-1], seen_s))
     known = (te > 0) & (te <= settings.max_gap_s)  # false before the first reading, where te is NaN
-    residual = x - state.value
-    r = te * (2 * math.pi * settings.derivative_cutoff_hz)
-    alpha_rate = (r / (1 + r))[..., None]
-    rate = state.rate + alpha_rate * (residual / te[..., None] - state.rate)
-    speed = np.abs(rate[..., 0]) if x.shape[-1] == 1 else np.sqrt(np.einsum("...d,...d->...", rate, rate))
-    r = te * (2 * math.pi * (settings.min_cutoff_hz + settings.beta * speed / scale))
-    value = state.value + (r / (1 + r))[..., None] * residual
-    if known.all() and not np.isnan(value).any():
-        return value, _State(value, rate, np.full(known.shape, t))
+    value, rate = _advance(x, te[..., None], state, settings, scale)
     missing = np.isnan(x).any(-1)
     fresh = ~known[..., None]
     value, rate = np.where(fresh, x, value), np.where(fresh, 0.0, rate)
+    if not missing.any():
+        return value, _State(value, rate, t)
     keep = missing[..., None]
-    kept = _State(np.where(keep, state.value, value), np.where(keep, state.rate, rate), np.where(missing, state.seen_s, t))
+    kept = _State(np.where(keep, state.value, value), np.where(keep, state.rate, rate), np.where(missing, seen_s, t))
     return np.where(keep, np.nan, value), kept
+
+
+def _advance(x: Array, te: Array | float, state: _State, settings: _Settings, scale: Array | float) -> tuple[Array, Array]:
+    """Filtered value and rate, (..., d) both.
+
+    The paper's alpha = 1 / (1 + tau / te) with tau = 1 / (2 pi cutoff) is written as r / (1 + r), r = te / tau.
+    """
+    residual = x - state.value
+    r = te * (2 * math.pi * settings.derivative_cutoff_hz)
+    alpha = r / (1 + r)
+    rate = (alpha / te) * residual + (1 - alpha) * state.rate
+    speed = np.abs(rate) if x.shape[-1] == 1 else np.sqrt(np.einsum("...d,...d->...", rate, rate))[..., None]
+    if isinstance(scale, np.ndarray):
+        scale = scale[..., None]
+    r = (te * (2 * math.pi * settings.beta) / scale) * speed + te * (2 * math.pi * settings.min_cutoff_hz)
+    return state.value + residual * (r / (1 + r)), rate
