@@ -9,7 +9,8 @@ Every angle is unsigned and lies between two body segments, each pointing away f
 | `elbow_flexion_deg` | shoulder-elbow and elbow-wrist | arm straight | bending |
 | `shoulder_elevation_deg` | shoulder-elbow and shoulder-hip | arm hanging along the trunk | raising; 180° = overhead |
 | `ankle_dorsiflexion_deg` | knee-ankle and heel-toe, minus 90° | foot square to the shank | toes to shin; -90° = foot in line |
-| `trunk_lean_deg` (no side) | mid-hip to mid-shoulder and the vertical | upright | leaning any way; 180° = upside down |
+| `trunk_lean_deg` | hip-shoulder and the vertical | upright | leaning any way; 180° = upside down |
+| `trunk_lean_deg` (no side) | mid-hip to mid-shoulder and the vertical | upright | the same, free of the shoulders' breadth |
 | `arm_fold_deg` | as elbow flexion, from the shoulder-wrist distance | wrist at arm's length | wrist nearing the shoulder |
 | `leg_fold_deg` | as knee flexion, from the hip-ankle distance | ankle at leg's length | ankle nearing the hip |
 
@@ -18,7 +19,8 @@ forward (flexion) or sideways (abduction). An unsigned angle does not tell flexi
 
 The folds are coarse stand-ins that need no elbow and no knee: the flexion that brings the end of a limb of standard
 proportions (Drillis and Contini 1966) as near to its root as it is seen, in trunk lengths. They stay informative where
-the middle joint is hidden or points at the camera, and serve counting, not measuring; image plane only.
+the middle joint is hidden or points at the camera, and serve counting, not measuring; image plane only. Where the trunk
+points at the camera there is no reading.
 
 The same names (without the folds) with `_3d_deg` come from `world_xyz_m`. Image angles are projections: true for movement in
 the image plane, and smaller or larger elsewhere. They are measured in pixels, never in coordinates divided by width and
@@ -42,7 +44,7 @@ from shared_utils.errors import ValidationError
 from shared_utils.skeletons import Skeleton
 
 _SIDES = ("left", "right")
-_JOINTS = ("knee_flexion", "hip_flexion", "elbow_flexion", "shoulder_elevation", "ankle_dorsiflexion")
+_JOINTS = ("knee_flexion", "hip_flexion", "elbow_flexion", "shoulder_elevation", "ankle_dorsiflexion", "trunk_lean")
 _NAMES_2D = (*(f"{side}_{joint}" for joint in _JOINTS for side in _SIDES), "trunk_lean")
 _FOLDS = {"arm_fold": ("shoulder", "wrist"), "leg_fold": ("hip", "ankle")}
 
@@ -61,6 +63,8 @@ _MIN_SEGMENT_M = 0.03
 # Lengths of the upper and lower part of a limb in trunk lengths (shoulder to hip), from segment lengths in body heights:
 # shoulder 0.818, hip 0.530, knee 0.285, ankle 0.039 above the floor, upper arm 0.186, forearm 0.146.
 _TRUNK = 0.818 - 0.530
+# Proportions differ between people and detectors by about this much.
+_LONGEST_LIMB = 1.15
 _PARTS = {"arm_fold": (0.186 / _TRUNK, 0.146 / _TRUNK), "leg_fold": (0.245 / _TRUNK, 0.246 / _TRUNK)}
 
 
@@ -118,7 +122,7 @@ def joint_angles(poses: Poses, *, timestamp_s: float, min_confidence: float = 0.
         spatial = np.full_like(flat, np.nan)
     else:
         spatial, _ = _angles(poses.world_xyz_m, confident, plan, _MIN_SEGMENT_M, None)
-    folds = _folds(poses, confident, min_px[:, 0])
+    folds = _folds(poses, confident, min_px)
     return Angles(
         names=ANGLE_NAMES,
         track_ids=poses.track_ids,
@@ -163,15 +167,19 @@ def _sigma_deg(u: Array, v: Array, sigma: NDArray[np.float32], plan: _Plan) -> A
 def _folds(poses: Poses, confident: NDArray[np.bool_], min_px: Array) -> Array:
     """(n, 4) degrees: cosine rule on the chord of a limb, measured in trunk lengths of the same side."""
     xy = np.where(confident[..., None], poses.keypoints_xy, np.nan).astype(np.float64)
-    columns: list[Array] = []
-    for fold, (root, end) in _FOLDS.items():
-        a, b = _PARTS[fold]
-        for side in _SIDES:
-            shoulder, hip, i, j = (xy[:, poses.skeleton.index(f"{side}_{part}")] for part in ("shoulder", "hip", root, end))
-            trunk = np.linalg.norm(shoulder - hip, axis=-1)
-            chord = np.linalg.norm(j - i, axis=-1) / np.where(trunk > min_px, trunk, np.nan)
-            columns.append(np.degrees(np.arccos(np.clip((chord**2 - a**2 - b**2) / (2 * a * b), -1.0, 1.0))))
-    return np.stack(columns, axis=1)
+    i = _fold_points(poses.skeleton)
+    trunk = np.linalg.norm(xy[:, i[:, 1]] - xy[:, i[:, 0]], axis=-1)
+    chord = np.linalg.norm(xy[:, i[:, 3]] - xy[:, i[:, 2]], axis=-1) / np.where(trunk > min_px, trunk, np.nan)
+    a, b = np.array([_PARTS[fold] for fold in _FOLDS for _ in _SIDES]).T
+    # A limb that seems this much too long shows a trunk that points at the camera: no measure then.
+    chord = np.where(chord > _LONGEST_LIMB * (a + b), np.nan, chord)
+    return np.degrees(np.arccos(np.clip((chord**2 - a**2 - b**2) / (2 * a * b), -1.0, 1.0)))
+
+
+@cache
+def _fold_points(skeleton: Skeleton) -> NDArray[np.intp]:
+    """(4, 4) indices: shoulder and hip, root and end of the limb, for each fold and side."""
+    return np.stack([skeleton.indices([f"{side}_{p}" for p in ("shoulder", "hip", *ends)]) for ends in _FOLDS.values() for side in _SIDES])
 
 
 @cache
@@ -183,6 +191,7 @@ def _plan(skeleton: Skeleton) -> _Plan:
         "elbow_flexion": ("shoulder", "elbow", "elbow", "wrist"),
         "shoulder_elevation": ("shoulder", "elbow", "shoulder", "hip"),
         "ankle_dorsiflexion": ("knee", "ankle", "heel", toe),
+        "trunk_lean": ("hip", "shoulder"),
     }
     a, k = len(_NAMES_2D), len(skeleton)
     first, second, possible = np.zeros((a, k)), np.zeros((a, k)), np.ones(a, bool)
@@ -192,9 +201,10 @@ def _plan(skeleton: Skeleton) -> _Plan:
         if possible[row]:
             i = skeleton.indices(names)
             first[row, i[:2]] = -1.0, 1.0
-            second[row, i[2:]] = -1.0, 1.0
+            if len(i) > 2:
+                second[row, i[2:]] = -1.0, 1.0
     first[-1, skeleton.indices(["left_hip", "right_hip"])] = -0.5
     first[-1, skeleton.indices(["left_shoulder", "right_shoulder"])] = 0.5
     offset = np.array([-90.0 if "dorsiflexion" in name else 0.0 for name in _NAMES_2D])
-    vertical = np.array([name == "trunk_lean" for name in _NAMES_2D])
+    vertical = np.array([name.endswith("trunk_lean") for name in _NAMES_2D])
     return _Plan(first, second, (first != 0) | (second != 0), possible, offset, vertical)

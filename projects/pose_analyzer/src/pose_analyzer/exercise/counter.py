@@ -8,7 +8,8 @@ What counts
     count at the return; for those that count at the turn it follows when the way back is over, as
     it tells how long that took.
 What does not
-    Less than `FULL` (65 %) of the athlete's own range is `rep_partial`; a repetition that the end of the recording, a gap or
+    Less than `FULL` (60 %) of the athlete's own range is `rep_partial` (for the first one: of the profile's range, unless
+    the next is no longer, in which case both count); a repetition that the end of the recording, a gap or
     the time limit cut off is `rep_abandoned`; less than the profile's least range is nothing at all.
 Missing readings
     pause everything. After `max_gap_s` the repetition under way is ended and the athlete's range forgotten, as a
@@ -31,8 +32,9 @@ from pose_analyzer.exercise.signal import CueSignal, MedianWindow, Reading
 from shared_utils.data_models import Angles, Event, EventType
 from shared_utils.errors import ValidationError
 
-# A detector that has just found somebody, or is finding somebody in a fade, is still guessing.
+# A detector that has just found somebody (again), for example in a fade, is still guessing.
 _WARM_UP_S = 0.2
+_LOST_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,8 @@ class RepetitionCounter:
         for track_id in list(self._tracks):
             if self._tracks[track_id].gap_s(timestamp_s) > self.profile.max_gap_s:
                 events += self._end(track_id)
+            elif track_id not in rows:
+                self._tracks[track_id].miss()
         for track_id, row in rows.items():
             if track_id not in self._tracks:
                 kind = _Holds if self.profile.is_hold else _Repetitions
@@ -152,8 +156,10 @@ class _Repetitions:
         )
         self._counted_before = self._told = count
         self._span = _Span()
+        self._tentative: tuple[Excursion, _Span] | None = None
         self._reading: Reading | None = None
-        self._first_s, self._seen_s = math.inf, -math.inf
+        self._found_s = self._seen_s = -math.inf
+        self._lost = True
 
     @property
     def state(self) -> RepState:
@@ -167,30 +173,48 @@ class _Repetitions:
     def update(self, values_deg: NDArray[np.float64], time_s: float, frame: int) -> list[Event]:
         self._reading = self._signal.read(values_deg, time_s=time_s, frame=frame)
         if self._reading is None:
-            self._span.missed += 1
+            self.miss()
             return []
-        self._seen_s = time_s
-        self._first_s = min(self._first_s, time_s)
-        if time_s - self._first_s < _WARM_UP_S:
+        if self._lost and time_s - self._seen_s > _LOST_S:
+            self._found_s = time_s
+        self._seen_s, self._lost = time_s, False
+        if time_s - self._found_s < _WARM_UP_S:
             return []
         middle = self._window.update(self._reading)
         return [] if middle is None else self._feed(middle)
 
+    def miss(self) -> None:
+        """A frame without a reading: nothing moves."""
+        self._reading = None
+        self._lost = True
+        self._span.missed += 1
+
     def flush(self) -> list[Event]:
         events = [event for middle in self._window.drain() for event in self._feed(middle)]
-        return events + [self._event(e) for e in self._machine.flush()]
+        return events + self._told_of(self._machine.flush())
 
     def _feed(self, reading: Reading) -> list[Event]:
         excursions = self._machine.update(Sample(reading.time_s, reading.frame, reading.level))
         self._span.add(reading)
-        events = [self._event(e) for e in excursions]
+        events = self._told_of(excursions)
         if excursions or self._machine.at_rest:
             self._span = _Span()
             self._span.add(reading)
         return events
 
-    def _event(self, e: Excursion) -> Event:
-        span, first, last = self._span, e.start or e.reached, e.last
+    def _told_of(self, excursions: list[Excursion]) -> list[Event]:
+        events: list[Event] = []
+        for e in excursions:
+            if e.outcome == "tentative":
+                self._tentative = e, self._span
+            elif self._tentative is not None and e.turn is self._tentative[0].turn:
+                events.append(self._event(e, self._tentative[1]))
+            else:
+                events.append(self._event(e, self._span))
+        return events
+
+    def _event(self, e: Excursion, span: _Span) -> Event:
+        first, last = e.start or e.reached, e.last
         out_s = None if e.start is None else round(e.reached.time_s - e.start.time_s, 6)
         back_s = None if e.end is None else round(e.end.time_s - e.left.time_s, 6)
         eccentric_s, concentric_s = (out_s, back_s) if self._profile.rest == "top" else (back_s, out_s)
@@ -247,6 +271,9 @@ class _Holds:
 
     def gap_s(self, timestamp_s: float) -> float:
         return timestamp_s - self._seen_s if math.isfinite(self._seen_s) else 0.0
+
+    def miss(self) -> None:
+        """A frame without a reading interrupts a hold only when it is followed by too many more."""
 
     def update(self, values_deg: NDArray[np.float64], time_s: float, frame: int) -> list[Event]:
         reading, held = self._timer.update(values_deg, time_s=time_s, frame=frame)

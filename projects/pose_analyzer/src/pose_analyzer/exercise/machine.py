@@ -9,9 +9,11 @@ repetition is one leg of it, the lift, and the machine turns the signal so that 
 - A rise that covers `FULL` of the athlete's range T and has settled is a repetition. A rise that turned
   round or settled before that, but covered the least range, is partial.
 - Before the next rise can count, the signal must come back by `REARM` of T (hysteresis).
-- T is learned. At first only the profile's least range is asked; then T is the first range (at most the
-  profile's own, 1), then the smaller of two, then the median of the last five. So three short
-  repetitions in a row become the new measure, and one long movement, such as kneeling down, does not.
+- T is learned: at first the longer of two ranges, at most a little more than the profile's own (1), then the
+  median of the last five. So three short repetitions in a row become the new measure, and one long
+  movement, such as kneeling down, does not. A first rise that covers the profile's least range, but less
+  than `FULL` of the profile's own, is tentative: it counts if the next is alike (or none comes), and is partial if
+  the next shows that the athlete can do more.
 - A recording may begin anywhere: a rise that is seen from its low end to its high end counts.
 
 Only past samples and their times matter: the same samples give the same repetitions.
@@ -22,26 +24,28 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pose_analyzer.exercise.extreme import Extreme, Sample
 
 # Shares of the athlete's range T. FULL lies above one half, so that half a repetition is not a whole one, and
-# low enough for a tired set that loses a quarter of its depth.
-FULL = 0.65
+# low enough for a tired set that loses a third of its depth.
+FULL = 0.6
 PARTIAL = 0.35
 REARM = 0.4
 # Closer to an extreme than this share is "at" it: phases begin and end there.
 NEAR = 0.1
+# The longest T that one or two movements can set.
+LONGEST = 1.2
 # At the end of a recording a rise that has not settled counts from this share on.
-COMPLETE = 0.9
+COMPLETE = 0.8
 SETTLE_S = 0.1
 STUCK_S = 0.5
 # Whoever stands still for this long has found a new rest, however they stand.
 STILL_S = 1.0
 
 Phase = Literal["rest", "out", "turn", "back"]
-Outcome = Literal["completed", "partial", "abandoned"]
+Outcome = Literal["completed", "partial", "abandoned", "tentative"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Excursion:
     """One departure from rest and what became of it.
 
     Args:
-        outcome: What became of it.
+        outcome: What became of it; "tentative" comes again as completed or partial, with the same turn.
         start: Last sample at rest; None when it was not seen.
         reached: First sample at the turning point.
         turn: The turning point, or the farthest sample.
@@ -103,6 +107,8 @@ class RangeMachine:
         self._min_duration_s = min_duration_s
         self._max_duration_s = max_duration_s
         self._ranges: deque[float] = deque(maxlen=5)
+        self._tentative: Excursion | None = None
+        self._tentative_range = 0.0
         self._legs: _Legs | None = None
 
     # --- what the machine knows -------------------------------------------------------------------
@@ -112,9 +118,7 @@ class RangeMachine:
         least, seen = self._min_range / FULL, self._ranges
         if not seen:
             return least
-        if len(seen) == 1:
-            return max(min(seen[0], 1.0), least)
-        return max(min(seen) if len(seen) == 2 else median(seen), least)
+        return max(min(max(seen), LONGEST) if len(seen) < 3 else median(seen), least)
 
     @property
     def phase(self) -> Phase:
@@ -168,12 +172,13 @@ class RangeMachine:
             return []
         legs = self._legs
         legs.now = sample
-        still = legs.stands_still(sample, within=NEAR * self.range)
+        still = legs.stands_still(sample, within=0.5 * NEAR * self.range)
         return self._above(legs, sample, still) if legs.lifted else self._below(legs, sample, still)
 
     def flush(self) -> list[Excursion]:
         """End what is under way, as at the end of a recording or when a person is lost; T is forgotten."""
         found = [] if self._legs is None else self._ended(self._legs)
+        found += self._resolved(0.0)
         self._legs = None
         self._ranges.clear()
         return found
@@ -189,6 +194,9 @@ class RangeMachine:
         else:
             legs.low.update(sample, near=near)
         if legs.high.distance(legs.low.best) >= REARM * self.range:
+            if legs.counted_from is not None and self._ranges:
+                # The lift went on rising after it had counted.
+                self._ranges[-1] = max(self._ranges[-1], legs.high.distance(legs.counted_from))
             legs.lower(sample)
         return []
 
@@ -217,14 +225,12 @@ class RangeMachine:
             return found
         partial = rise >= max(self._min_range, PARTIAL * reach)
         if partial and legs.high.distance(sample) >= 0.5 * rise:
-            found.append(self._excursion(legs, "partial"))
-            self._ranges.append(rise)
+            found += self._partial(legs, rise)
             legs.low = Extreme(-self._sign, sample)
             legs.lower(sample)
         elif not self._at_turn and not legs.rest_open and settled and (still or legs.rest.distance(legs.high.best) <= near):
             if partial:
-                found.append(self._excursion(legs, "partial"))
-                self._ranges.append(rise)
+                found += self._partial(legs, rise)
             if partial or legs.rest.distance(legs.high.best) <= near:
                 legs.lift()
         elif self._at_turn and still and rise < PARTIAL * reach:
@@ -234,8 +240,15 @@ class RangeMachine:
     # --- decisions --------------------------------------------------------------------------------
     def _lifted(self, legs: _Legs, rise: float) -> list[Excursion]:
         """A lift is over: count it, unless it was too short or too long."""
+        found = self._resolved(rise)
+        if rise < FULL * self.range:  # the one before it showed that this is not all
+            found += self._partial(legs, rise)
+            legs.lift()
+            return found
         done = self._excursion(legs, "completed")
-        glitch, slow = legs.high.first_near.time_s - legs.low.last_near.time_s < self._min_phase_s, False
+        high = legs.high
+        glitch = high.first_near.time_s - legs.low.last_near.time_s < self._min_phase_s
+        slow = False
         if self._at_turn:
             glitch |= done.turn.time_s - legs.last_turn_s < self._min_duration_s
             slow = done.start is not None and done.turn.time_s - done.start.time_s > self._max_duration_s
@@ -244,17 +257,43 @@ class RangeMachine:
             duration_s = done.last.time_s - done.start.time_s
             glitch |= duration_s < self._min_duration_s
             slow = duration_s > self._max_duration_s
+        low = legs.low.best
         legs.lift()
         if glitch:
-            return []
+            return found
         if slow:
-            return [replace(done, outcome="abandoned")]
+            return [*found, replace(done, outcome="abandoned")]
+        tentative = not self._ranges and rise < FULL
         self._ranges.append(rise)
-        self.count += 1
+        legs.counted_from = low
+        self.count += not tentative
         if self._at_turn:
-            legs.pending = (done.start, legs.high)
-            return []
+            legs.pending = _Pending(done.start, high, tentative)
+            return found
+        return [*found, *self._noted(done, tentative)]
+
+    def _partial(self, legs: _Legs, rise: float) -> list[Excursion]:
+        """A rise that was not enough."""
+        found = self._resolved(rise)
+        self._ranges.append(rise)
+        return [*found, self._excursion(legs, "partial")]
+
+    def _noted(self, done: Excursion, tentative: bool) -> list[Excursion]:
+        if tentative:
+            self._tentative = done = replace(done, outcome="tentative")
+            self._tentative_range = self._ranges[-1]
         return [done]
+
+    def _resolved(self, rise: float) -> list[Excursion]:
+        """What became of a tentative repetition, now that the next rise is known (0 = none came)."""
+        waiting, self._tentative = self._tentative, None
+        if waiting is None:
+            return []
+        if self._tentative_range < FULL * rise:
+            self._ranges.clear()
+            return [replace(waiting, outcome="partial")]
+        self.count += 1
+        return [replace(waiting, outcome="completed")]
 
     def _settled(self, legs: _Legs, rise: float) -> bool:
         """Whether the rise is over. A short one may be a sticking point, so it must rest longer or turn back farther."""
@@ -271,9 +310,10 @@ class RangeMachine:
         """The repetition that counted at its turning point and was not told yet, if there is one."""
         if legs.pending is None:
             return []
-        (start, high), legs.pending = legs.pending, None
+        (start, high, tentative), legs.pending = legs.pending, None
         end = None if legs.lifted else legs.low.first_near
-        return [Excursion("completed", start, high.first_near, high.best, high.last_near, end, end or legs.now)]
+        done = Excursion("completed", start, high.first_near, high.best, high.last_near, end, end or legs.now)
+        return self._noted(done, tentative)
 
     def _excursion(self, legs: _Legs, outcome: Outcome) -> Excursion:
         """The excursion that the current low and high make."""
@@ -300,10 +340,18 @@ class RangeMachine:
         return found
 
 
+class _Pending(NamedTuple):
+    """A repetition that counted at its turning point and is on its way back."""
+
+    start: Sample | None
+    high: Extreme
+    tentative: bool
+
+
 class _Legs:
     """The extremes of the movement that is under way."""
 
-    __slots__ = ("_anchor", "_sign", "high", "last_turn_s", "lifted", "low", "now", "pending", "rest", "rest_open")
+    __slots__ = ("_anchor", "_sign", "counted_from", "high", "last_turn_s", "lifted", "low", "now", "pending", "rest", "rest_open")
 
     def __init__(self, sign: int, first: Sample) -> None:
         self._sign = sign
@@ -313,13 +361,15 @@ class _Legs:
         self.rest = Extreme(sign, first)  # the high end from which the signal came down
         # For repetitions that count at the return: the recording's beginning may or may not be a rest.
         self.rest_open = sign < 0
-        self.pending: tuple[Sample | None, Extreme] | None = None  # counted at its turn, not yet back
+        self.pending: _Pending | None = None
+        self.counted_from: Sample | None = None  # low end of the lift that counted last
         self.last_turn_s = -float("inf")
         self.now = self._anchor = first
 
     def lower(self, sample: Sample) -> None:
         """The signal has come down from `high`: the next rise may begin."""
         self.lifted, self.rest, self.rest_open = False, self.high, False
+        self.counted_from = None
         self.high = Extreme(self._sign, sample)
 
     def lift(self) -> None:

@@ -20,6 +20,8 @@ from pose_analyzer.resources import config_folders
 from shared_utils.config import SettingsModel, load_settings
 from shared_utils.errors import ConfigError
 
+Space = Literal["image", "space", "both", "best"]
+
 
 class Cue(SettingsModel):
     """An angle that shows the movement, with the two thresholds that scale it."""
@@ -28,8 +30,8 @@ class Cue(SettingsModel):
     rest_deg: float = Field(ge=-180, le=180, description="Where an ordinary repetition starts, degrees.")
     work_deg: float = Field(ge=-180, le=180, description="Where an ordinary repetition turns, degrees; may lie below rest_deg.")
     weight: float = Field(1.0, gt=0, le=100, description="Share in the signal, relative to the other cues.")
-    space: Literal["image", "space", "both"] = Field(
-        "both", description="Angles of the image plane, of metric landmarks, or the mean of those there are."
+    space: Space = Field(
+        "both", description="Angles of the image plane, of metric landmarks in space, both (their mean), or best (space, else image)."
     )
 
     @model_validator(mode="after")
@@ -45,7 +47,7 @@ class Limit(SettingsModel):
     angle: str = Field(description="Name of the angle without side, space and unit, for example knee_flexion.")
     min_deg: float = Field(0.0, ge=-180, le=180, description="Least angle, degrees.")
     max_deg: float = Field(180.0, ge=-180, le=180, description="Greatest angle, degrees.")
-    space: Literal["image", "space", "both"] = Field("both", description="As for a cue.")
+    space: Space = Field("best", description="As for a cue.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -72,6 +72,11 @@ class CueSignal:
         self._span = np.array([cues[r[1]].work_deg - cues[r[1]].rest_deg for r in rows])
         self._weight = np.array([cues[r[1]].weight for r in rows])
         self._max = sides == "max"
+        # Readings of the image plane that give way to the same angle in space when that is there.
+        spare = [
+            (i, j) for i, a in enumerate(rows) for j, b in enumerate(rows) if a[1:3] == b[1:3] and i < j and cues[a[1]].space == "best"
+        ]
+        self._spare, self._preferred = np.array(spare, np.intp).reshape(-1, 2).T
         self._trust = np.zeros(len(rows))
         self._held = np.zeros(len(rows))
         self._time_s = math.nan
@@ -80,16 +85,16 @@ class CueSignal:
         """The signal of a frame from its (a,) angles in degrees; None when there is no reading."""
         x = values_deg[self._columns]
         there = ~np.isnan(x)
+        there[self._spare] &= ~there[self._preferred]
         elapsed_s = 0.0 if math.isnan(self._time_s) else time_s - self._time_s
         self._time_s = time_s
         earned = 1.0 - (1.0 - self._trust) * math.exp(-elapsed_s / _EARN_S)
         self._trust = np.where(there, np.maximum(earned, _LEAST_TRUST), self._trust * math.exp(-elapsed_s / _LOSE_S))
         self._held = np.where(there, x, self._held)
-        weight = self._weight * self._trust
-        total = float(weight.sum())
-        if not there.any() or float(weight[there].sum()) < 0.5 * total:
-            return None
         level = (self._held - self._rest) / self._span
+        weight = self._weight * self._trust
+        if not there.any() or float(weight[there].sum()) < 0.5 * float(weight.sum()):
+            return None
         side_weight = self._of_side @ weight
         with np.errstate(invalid="ignore", divide="ignore"):
             left, right = ((self._of_side @ (weight * level)) / side_weight).tolist()
@@ -142,7 +147,7 @@ class MedianWindow:
 
 def _readings(i: int, cue: Cue, names: Sequence[str]) -> list[tuple[int, int, str]]:
     """(column, cue, side) of every angle that a cue asks for."""
-    units = {"image": ("_deg",), "space": ("_3d_deg",), "both": ("_deg", "_3d_deg")}[cue.space]
+    units = {"image": ("_deg",), "space": ("_3d_deg",)}.get(cue.space, ("_deg", "_3d_deg"))
     wanted = [(f"{prefix}{cue.angle}{unit}", prefix.rstrip("_")) for prefix in ("left_", "right_", "") for unit in units]
     found = [(names.index(name), i, side) for name, side in wanted if name in names]
     if not found:
