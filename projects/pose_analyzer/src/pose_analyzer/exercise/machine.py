@@ -30,7 +30,7 @@ from pose_analyzer.exercise.extreme import Extreme, Sample
 
 # Shares of the athlete's range T. FULL lies above one half, so that half a repetition is not a whole one, and
 # low enough for a tired set that loses a third of its depth.
-FULL = 0.6
+FULL = 0.65
 PARTIAL = 0.35
 REARM = 0.4
 # Closer to an extreme than this share is "at" it: phases begin and end there.
