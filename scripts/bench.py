@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -199,11 +197,12 @@ def machine() -> str:
     from shared_utils.devices import machine_profile
 
     profile = machine_profile()
-    gpus = profile.get("gpus") or []
-    accelerator = ", ".join(str(g.get("name", g)) if isinstance(g, dict) else str(g) for g in gpus) or "no GPU"
+    cpu, accelerators = profile["cpu"], profile["accelerators"] or []
+    names = ", ".join(str(a.get("name", a)) if isinstance(a, dict) else str(a) for a in accelerators) or "no GPU"
+    flags = " ".join(cpu["flags"])
     memory_gib = profile["memory_bytes"] / 2**30
-    parts = [profile["cpu"], f"{os.cpu_count()} cores", f"{memory_gib:.0f} GiB", accelerator, platform.system()]
-    return ", ".join([*parts, f"Python {platform.python_version()}"])
+    system = f"{profile['os']['system']} {profile['os']['machine']}"
+    return f"{cpu['model']} ({flags}), {cpu['cores_usable']} cores, {memory_gib:.0f} GiB, {names}, {system}, Python {profile['python']}"
 
 
 def _number(value: float) -> str:
@@ -244,6 +243,12 @@ def show(rows: list[Row]) -> None:
     Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 
+def _keep(rows: list[Row]) -> None:
+    """Write what has been measured so far."""
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps({"machine": machine(), "rows": [asdict(r) | {"verdict": r.verdict} for r in rows]}, indent=1) + "\n")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; default: all")
@@ -258,14 +263,14 @@ def main() -> int:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         try:
             rows += GROUPS[name]()
+            _keep(rows)
         except KeyboardInterrupt:
             print("stopped; the rows so far:", file=sys.stderr)
             break
         except Exception as error:  # noqa: BLE001 - one failing benchmark must not hide the others
             failed.append(f"{name}: {type(error).__name__}: {error}")
+    _keep(rows)
     show(rows)
-    RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps({"machine": machine(), "rows": [asdict(r) | {"verdict": r.verdict} for r in rows]}, indent=1) + "\n")
     if options.docs:
         DOC.write_text(document(rows, machine()))
     for line in failed:
