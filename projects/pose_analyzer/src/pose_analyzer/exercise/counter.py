@@ -32,9 +32,8 @@ from pose_analyzer.exercise.signal import CueSignal, MedianWindow, Reading
 from shared_utils.data_models import Angles, Event, EventType
 from shared_utils.errors import ValidationError
 
-# A detector that has just found somebody (again), for example in a fade, is still guessing.
+# A detector that has just found somebody, for example in a fade, is still guessing.
 _WARM_UP_S = 0.2
-_LOST_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +157,7 @@ class _Repetitions:
         self._span = _Span()
         self._tentative: tuple[Excursion, _Span] | None = None
         self._reading: Reading | None = None
-        self._found_s = self._seen_s = -math.inf
-        self._lost = True
+        self._found_s, self._seen_s = math.inf, -math.inf
 
     @property
     def state(self) -> RepState:
@@ -175,9 +173,8 @@ class _Repetitions:
         if self._reading is None:
             self.miss()
             return []
-        if self._lost and time_s - self._seen_s > _LOST_S:
-            self._found_s = time_s
-        self._seen_s, self._lost = time_s, False
+        self._seen_s = time_s
+        self._found_s = min(self._found_s, time_s)
         if time_s - self._found_s < _WARM_UP_S:
             return []
         middle = self._window.update(self._reading)
@@ -186,7 +183,6 @@ class _Repetitions:
     def miss(self) -> None:
         """A frame without a reading: nothing moves."""
         self._reading = None
-        self._lost = True
         self._span.missed += 1
 
     def flush(self) -> list[Event]:

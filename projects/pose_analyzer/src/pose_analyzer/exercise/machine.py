@@ -30,7 +30,7 @@ from pose_analyzer.exercise.extreme import Extreme, Sample
 
 # Shares of the athlete's range T. FULL lies above one half, so that half a repetition is not a whole one, and
 # low enough for a tired set that loses a third of its depth.
-FULL = 0.65
+FULL = 0.6
 PARTIAL = 0.35
 REARM = 0.4
 # Closer to an extreme than this share is "at" it: phases begin and end there.
@@ -77,7 +77,7 @@ class RangeMachine:
     Args:
         counts_at: Which leg is the lift.
         min_range: Least range of a repetition, in levels.
-        min_phase_s: A rise shorter than this is not (yet) a movement, seconds.
+        min_phase_s: A rise that takes less than this from near its low end to near its high end is no movement, seconds.
         min_duration_s: A repetition shorter than this is a glitch and is dropped, seconds.
         max_duration_s: A repetition longer than this is abandoned, seconds.
 

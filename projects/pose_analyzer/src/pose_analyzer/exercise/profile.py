@@ -83,7 +83,7 @@ class ExerciseProfile(SettingsModel):
         "return", description="Where the lift ends, and with it the repetition: at the turning point or back at rest."
     )
     min_range_deg: float = Field(30.0, gt=0, le=180, description="Least range of a repetition, degrees of the first cue.")
-    min_phase_s: float = Field(0.2, ge=0, le=10, description="A lift shorter than this is not a movement, s.")
+    min_phase_s: float = Field(0.12, ge=0, le=10, description="A lift that takes less from a tenth to nine tenths is no movement, s.")
     min_duration_s: float = Field(0.5, ge=0, le=60, description="Shorter repetitions are glitches, shorter holds are not told, s.")
     max_duration_s: float = Field(15.0, gt=0, le=3600, description="A longer repetition is abandoned, s; holds have no limit.")
     max_gap_s: float = Field(1.0, gt=0, le=60, description="Missing readings pause the count up to this long, then end it, s.")
@@ -136,10 +136,11 @@ def load_profile(name_or_path: str | Path) -> ExerciseProfile:
     if str(name_or_path).lower().endswith((".yaml", ".yml")):
         return _read(Path(name_or_path))
     key = _key(str(name_or_path))
-    by_key: dict[str, Path] = {}
-    for path in _files():
-        for name in (path.stem, *_aliases(path)):
-            by_key.setdefault(_key(name), path)
+    by_key = {_key(path.stem): path for path in _files()}
+    if key not in by_key:  # only now, as aliases must be read from every file
+        for path in list(by_key.values()):
+            for alias in _aliases(path):
+                by_key.setdefault(_key(alias), path)
     if key in by_key:
         return _read(by_key[key])
     near = difflib.get_close_matches(key, by_key, n=1)
@@ -184,4 +185,4 @@ def _read(path: Path) -> ExerciseProfile:
     try:
         return load_settings(ExerciseProfile, config_file=path, environ={})
     except ConfigError as error:
-        raise ExerciseError(f"exercise profile: {error}") from None
+        raise ExerciseError(f"exercise profile {path.name}: {error}") from None
