@@ -5,16 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from pydantic import Field
-
 from pose_analyzer.api.app import create_app
-from shared_utils.service import ServiceSettings, serve_command
-
-
-class PoseApiSettings(ServiceSettings):
-    """How this service listens and what it lets in."""
-
-    port: int = Field(default=8001, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+from pose_analyzer.api.settings import PoseApiSettings
+from shared_utils.service import serve_command
 
 
 def main(words: Sequence[str] | None = None) -> int:
