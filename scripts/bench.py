@@ -87,10 +87,11 @@ with Pipeline(exercise="squat") as pipeline:
 assert len(update.poses) == 1
 """
 _MEMORY = """
-import resource, sys
+import sys
 from pose_analyzer import analyze
+from shared_utils.devices import peak_memory_bytes
 analyze(sys.argv[1], exercise="squat", out=sys.argv[2])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+print(peak_memory_bytes() / 1e6)
 """
 _PEER_FIRST = """
 import sys, cv2, mediapipe as mp
@@ -99,7 +100,8 @@ image = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
 assert mp.solutions.pose.Pose(model_complexity=1).process(image).pose_landmarks is not None
 """
 _PEER_MEMORY = """
-import resource, sys, cv2, mediapipe as mp
+import sys, cv2, mediapipe as mp
+from shared_utils.devices import peak_memory_bytes
 capture = cv2.VideoCapture(sys.argv[1])
 pose = mp.solutions.pose.Pose(model_complexity=1)
 while True:
@@ -107,7 +109,7 @@ while True:
     if not ok:
         break
     pose.process(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
+print(peak_memory_bytes() / 1e6)
 """
 
 

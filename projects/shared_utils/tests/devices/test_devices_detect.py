@@ -8,6 +8,7 @@ import sys
 import types
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pynvml
 import pytest
@@ -18,6 +19,7 @@ from shared_utils.devices import (
     Precision,
     detect_devices,
     free_memory_bytes,
+    peak_memory_bytes,
     select_device,
     torch_device,
     usable_cores,
@@ -360,3 +362,22 @@ def test_looking_for_devices_does_not_load_torch():
         "detect_devices(); machine_profile(); print('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_peak_memory_is_the_childs_own_not_its_parents():
+    ballast = np.ones(40_000_000)  # 320 MB, touched
+    alone = subprocess.run(
+        [sys.executable, "-c", "from shared_utils.devices import peak_memory_bytes as p; print(p())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(alone.stdout) < ballast.nbytes
+
+
+def test_peak_memory_keeps_what_was_freed():
+    before = peak_memory_bytes()
+    ballast = np.ones(before // 8 + 20_000_000)
+    size = ballast.nbytes
+    del ballast
+    assert peak_memory_bytes() >= size

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from pose_analyzer.pipeline.demo import demo_scene
 from pose_analyzer.pipeline.stream import Pipeline, make_detector
 from pose_analyzer.settings import load_pose_settings
 from pose_analyzer.video import open_source, prefetch
+from shared_utils.devices import peak_memory_bytes
 
 
 def bench_pipeline(clip: Path | None = None, *, frames: int = 240, rounds: int = 3) -> dict[str, Any]:
@@ -67,7 +66,7 @@ def bench_pipeline(clip: Path | None = None, *, frames: int = 240, rounds: int =
         "machine": f"{platform.machine()} {platform.processor() or platform.system()}",
         "stages_ms": per_frame | {f"· {name}": 1000 * statistics.median(v) for name, v in inner.items()},
         "overhead_percent": 100 * overhead,
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3),
+        "peak_rss_mb": peak_memory_bytes() / 1e6,
     }
 
 

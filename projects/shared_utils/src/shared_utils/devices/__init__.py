@@ -5,7 +5,7 @@ requested accelerator is never silently replaced by the CPU. Nothing here import
 `torch_device` is called.
 """
 
-from shared_utils.devices.cpu import usable_cores
+from shared_utils.devices.cpu import peak_memory_bytes, usable_cores
 from shared_utils.devices.detect import detect_devices, free_memory_bytes, select_device, torch_device
 from shared_utils.devices.device import Device, DeviceKind, Precision
 from shared_utils.devices.machine import machine_profile, write_machine_profile
@@ -21,6 +21,7 @@ __all__ = [
     "free_memory_bytes",
     "load_machine_profiles",
     "machine_profile",
+    "peak_memory_bytes",
     "save_machine_profiles",
     "select_device",
     "torch_device",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,24 @@ _DARWIN_FLAGS = {
 _INT8 = {"avx512_vnni", "avx_vnni", "amx_int8", "neon_dotprod", "i8mm"}
 _BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
 _FP16 = {"avx512_fp16", "amx_fp16", "neon_fp16"}
+
+
+def peak_memory_bytes() -> int:
+    """Most resident memory this process has had since its program started, bytes.
+
+    On Linux from the kernel's `VmHWM`: `getrusage` there also counts the parent's memory that a child shares
+    between fork and exec, so a small child of a large process looks as large as its parent.
+
+    Example:
+        >>> peak_memory_bytes() > 1_000_000
+        True
+    """
+    status = Path("/proc/self/status")
+    if status.is_file() and (found := re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.MULTILINE)):
+        return int(found[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def cpu_device() -> Device:
