@@ -337,6 +337,15 @@ async def test_the_token_guards_all_but_health():
             assert (await client.get(path)).status_code == 401, path
 
 
+async def test_an_open_page_is_read_without_the_token_but_nothing_is_written():
+    app = make(settings={"token": TOKEN}, open_paths=lambda path: path == "/v1/ok")
+    async with local_client(app) as client:
+        assert (await client.get("/v1/ok")).status_code == 200
+        assert (await client.post("/v1/ok")).status_code == 401
+        assert (await client.get("/v1/ok/")).status_code == 401
+        assert (await client.post("/v1/orders", json={"people": 2})).status_code == 401
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
 async def test_listening_for_others_needs_a_token(host):
     with pytest.raises(ConfigError, match=f"listening on {re.escape(host)} needs a token"):
@@ -504,6 +513,15 @@ async def test_a_json_body_that_is_too_large_is_413_not_400():
         body = json.dumps({"people": 2, "note": "x" * 100}).encode()
         response = await client.post("/v1/orders", content=in_chunks(body, 10), headers={"Content-Type": "application/json"})
         problem(response, 413)
+
+
+async def test_only_the_route_for_uploads_takes_a_larger_body():
+    app = make(settings={"max_body_bytes": 50}, larger_bodies={("PUT", "/v1/raw"): 200})
+    async with local_client(app) as client:
+        assert (await client.put("/v1/raw", content=b"x" * 200)).json() == {"bytes": 200}
+        problem(await client.put("/v1/raw", content=b"x" * 201), 413)
+        problem(await client.put("/v1/raw", content=in_chunks(b"x" * 201, 20)), 413)
+        problem(await client.post("/v1/orders", content=b"x" * 51), 413)
 
 
 # --- documentation ---------------------------------------------------------------------------------

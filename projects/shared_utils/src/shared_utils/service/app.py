@@ -43,6 +43,8 @@ def create_service(
     error_statuses: Mapping[type[Exception], int] | None = None,
     description: str = "",
     lifespan: Any = None,
+    open_paths: Callable[[str], bool] = lambda _: False,
+    larger_bodies: Mapping[tuple[str, str], int] | None = None,
 ) -> FastAPI:
     """Make an application with everything a service needs around the given routers.
 
@@ -60,6 +62,8 @@ def create_service(
         error_statuses: For exceptions whose text is written for users: the status each is told with.
         description: A few sentences for `/docs`, Markdown.
         lifespan: FastAPI's lifespan context manager.
+        open_paths: Tells of a path whether it may be read (GET, HEAD) without the token: a page that asks for it.
+        larger_bodies: (method, path) -> largest request body there in bytes, for uploads.
 
     Returns:
         An ASGI application. A request that reaches it over another address than loopback is refused
@@ -93,8 +97,8 @@ def create_service(
         app.include_router(router)
     _add_problem_schema(app, needs_token=settings.needs_token)
     # The last added is the outermost.
-    app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes)
-    app.add_middleware(GuardMiddleware, settings=settings)
+    app.add_middleware(BodyLimitMiddleware, max_body_bytes=settings.max_body_bytes, larger=larger_bodies)
+    app.add_middleware(GuardMiddleware, settings=settings, open_paths=open_paths)
     if settings.cors_origins:
         app.add_middleware(
             OriginMiddleware,

@@ -9,7 +9,7 @@ import hmac
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urlsplit
 
 import structlog
@@ -128,12 +128,15 @@ class GuardMiddleware:
       in `Sec-WebSocket-Protocol: bearer, TOKEN`). Health and readiness are open to all.
     - Without: requests that arrived over this machine's loopback under one of its names; a page of
       another site that makes the browser call here (DNS rebinding) names another host.
+    - With a token, paths that the application calls open (its page, which holds nothing secret and asks
+      for the token) are read without one.
     - Requests that a page of another origin made a browser send are refused unless it is listed, where
       they could change something.
     """
 
-    def __init__(self, app: ASGIApp, *, settings: ServiceSettings) -> None:
+    def __init__(self, app: ASGIApp, *, settings: ServiceSettings, open_paths: Callable[[str], bool] = lambda _: False) -> None:
         self._app = app
+        self._is_open = open_paths
         self._token = settings.token.get_secret_value().encode("ascii") if settings.token else None
         self._origins = set(settings.cors_origins)
         self._hosts = {host.lower() for host in settings.allowed_hosts}
@@ -159,7 +162,7 @@ class GuardMiddleware:
         if origin is not None and unsafe and not self._is_own_origin(origin, headers):
             return Problem(403, f"pages of {origin[:100]} may not use this service; its settings name the origins that may (cors_origins)")
         if self._token is not None:
-            if scope["path"] in _OPEN_PATHS or self._has_token(headers, scope["type"]):
+            if self._needs_no_token(scope) or self._has_token(headers, scope["type"]):
                 return None
             detail = "send the service's token in the header `Authorization: Bearer TOKEN`, never in the address"
             return Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="service"'})
@@ -172,6 +175,11 @@ class GuardMiddleware:
                 403, f"the service does not go by the name {host[:100]!r}; use localhost or 127.0.0.1, or list it in allowed_hosts"
             )
         return None
+
+    def _needs_no_token(self, scope: Scope) -> bool:
+        if scope["path"] in _OPEN_PATHS:
+            return True
+        return scope["type"] == "http" and scope["method"] in ("GET", "HEAD") and self._is_open(scope["path"])
 
     def _has_token(self, headers: Headers, kind: str) -> bool:
         given = headers.getlist("authorization")
@@ -192,19 +200,26 @@ class GuardMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Refuses request bodies above a size, whether their length is stated or they come in chunks."""
+    """Refuses request bodies above a size, whether their length is stated or they come in chunks.
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int) -> None:
-        self._app, self._limit = app, max_body_bytes
+    Args:
+        app: The application inside.
+        max_body_bytes: Largest body.
+        larger: (method, path) -> largest body there, for uploads.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, larger: Mapping[tuple[str, str], int] | None = None) -> None:
+        self._app, self._limit, self._larger = app, max_body_bytes, dict(larger or {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its body counted."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        limit = self._larger.get((scope["method"], scope["path"]), self._limit)
         stated = Headers(scope=scope).get("content-length", "")
-        if stated.isdigit() and int(stated) > self._limit:
-            await problem_response(scope, self._too_large())(scope, receive, send)
+        if stated.isdigit() and int(stated) > limit:
+            await problem_response(scope, _too_large(limit))(scope, receive, send)
             return
         seen = 0
 
@@ -212,14 +227,15 @@ class BodyLimitMiddleware:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._limit:
-                raise self._too_large()
+            if seen > limit:
+                raise _too_large(limit)
             return message
 
         await self._app(scope, receive_counted, send)
 
-    def _too_large(self) -> Problem:
-        return Problem(413, f"a request body has at most {self._limit} bytes", headers={"Connection": "close"})
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, f"a request body has at most {limit} bytes", headers={"Connection": "close"})
 
 
 class OriginMiddleware(CORSMiddleware):
