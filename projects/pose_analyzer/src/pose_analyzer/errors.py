@@ -49,3 +49,7 @@ class PipelineError(PoseAnalyzerError):
 
 class SinkError(PoseAnalyzerError, OSError):
     """A video cannot be written."""
+
+
+class WorkerError(PoseAnalyzerError):
+    """A measuring process and the service do not understand each other."""
