@@ -2,9 +2,9 @@
 
     python scripts/bench.py                 everything
     python scripts/bench.py pipeline start  some groups
-    python scripts/bench.py --docs          also rewrite docs/PERFORMANCE.md
+    python scripts/bench.py --docs          also rewrite docs/PERFORMANCE.md, with the groups of earlier runs on this machine
 
-Each row's two numbers come from one run on this machine. A ratio above 1 means better than the peer
+Each row's two numbers come from one run on this machine; out/bench/results.json keeps the newest of each group. A ratio above 1 means better than the peer
 or within the limit.
 """
 
@@ -182,6 +182,13 @@ def synthetic() -> Iterator[Row]:
         yield Row("synthetic", **row)
 
 
+def service(minutes: float = 2.0) -> Iterator[Row]:
+    """The service under load, as its clients see it."""
+    module = _load("bench_service")
+    for row in module.rows(module.run(minutes=minutes)):
+        yield Row("service", **row)
+
+
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "blazepose": blazepose,
     "pipeline": pipeline,
@@ -190,6 +197,7 @@ GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "smoothing": smoothing,
     "video": video,
     "synthetic": synthetic,
+    "service": service,
 }
 
 
@@ -245,8 +253,30 @@ def show(rows: list[Row]) -> None:
     Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 
+def _earlier() -> list[Row]:
+    """Rows that earlier runs on this machine left."""
+    try:
+        kept = json.loads(RESULTS.read_text())
+    except (OSError, ValueError):
+        return []
+    if kept.get("machine") != machine():
+        return []
+    return [Row(**{key: value for key, value in row.items() if key != "verdict"}) for row in kept["rows"]]
+
+
+def _merge(old: list[Row], new: list[Row]) -> list[Row]:
+    """The rows of both, in the order of the groups; a group that was measured again counts as it is now."""
+    groups = list(dict.fromkeys([_group(r) for r in new]))
+    rows = [r for r in old if _group(r) not in groups] + new
+    return sorted(rows, key=lambda r: list(GROUPS).index(_group(r)) if _group(r) in GROUPS else len(GROUPS))
+
+
+def _group(row: Row) -> str:
+    return "start" if row.group == "memory" else row.group
+
+
 def _keep(rows: list[Row]) -> None:
-    """Write what has been measured so far."""
+    """Write what is known so far."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps({"machine": machine(), "rows": [asdict(r) | {"verdict": r.verdict} for r in rows]}, indent=1) + "\n")
 
@@ -255,26 +285,27 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; default: all")
     parser.add_argument("--docs", action="store_true", help="rewrite docs/PERFORMANCE.md")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of streaming, for the service's memory; default %(default)g")
     options = parser.parse_args()
     unknown = set(options.groups) - set(GROUPS)
     if unknown:
         parser.error(f"no group {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
     rows: list[Row] = []
+    earlier = _earlier()
     failed: list[str] = []
     for name in options.groups or GROUPS:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         try:
-            rows += GROUPS[name]()
-            _keep(rows)
+            rows += service(options.minutes) if name == "service" else GROUPS[name]()
+            _keep(_merge(earlier, rows))
         except KeyboardInterrupt:
             print("stopped; the rows so far:", file=sys.stderr)
             break
         except Exception as error:  # noqa: BLE001 - one failing benchmark must not hide the others
             failed.append(f"{name}: {type(error).__name__}: {error}")
-    _keep(rows)
     show(rows)
     if options.docs:
-        DOC.write_text(document(rows, machine()))
+        DOC.write_text(document(_merge(earlier, rows), machine()))
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)
     return 1 if failed else 0
