@@ -4,8 +4,8 @@
     python scripts/bench.py pipeline start  some groups
     python scripts/bench.py --docs          also rewrite docs/PERFORMANCE.md, with the groups of earlier runs on this machine
 
-Each row's two numbers come from one run on this machine; out/bench/results.json keeps the newest of each group. A ratio above 1 means better than the peer
-or within the limit.
+Each row's two numbers come from one run on this machine; out/bench/results.json keeps the newest of
+each group. A ratio above 1 means better than the peer or within the limit.
 """
 
 from __future__ import annotations
