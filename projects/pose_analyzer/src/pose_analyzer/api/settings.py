@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+import platformdirs
 from pydantic import Field
 
 from shared_utils.service import ServiceSettings
 
 
 def default_data_dir() -> Path:
-    """Where sessions are kept unless told otherwise: the user's data folder (XDG base directories)."""
-    base = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(base) if Path(base).is_absolute() else Path.home() / ".local" / "share") / "pose-analyzer"
+    """Where sessions are kept unless told otherwise: the user's data folder, as the system names it."""
+    return platformdirs.user_data_path("pose-analyzer", appauthor=False)
 
 
 class PoseApiSettings(ServiceSettings):
@@ -28,6 +27,7 @@ class PoseApiSettings(ServiceSettings):
     data_dir: Path = Field(default_factory=default_data_dir, description="Folder of the database, uploads and results.")
     media_dir: Path | None = Field(default=None, description="Folder whose videos may be played as streams by name; none: no such streams.")
     demo: bool = Field(default=True, description="Offer the built-in athlete as the stream 'demo'.")
+    shutdown_timeout_s: float = Field(default=4.0, ge=0, description="Seconds that running requests get to finish when the service stops.")
     max_upload_bytes: int = Field(default=2 * 2**30, ge=1, description="Largest upload, bytes.")
     max_duration_s: float = Field(default=7200.0, gt=0, description="Longest recording that is analysed, s of media time.")
     max_pixels: int = Field(default=3840 * 2160, ge=64 * 64, description="Largest picture that is decoded, px.")
