@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pose_analyzer.resources import find_config
 from pose_analyzer.synthetic import Scene
@@ -29,14 +31,19 @@ class DemoSource:
     Args:
         clock: Seconds that never run backwards.
         wait: Sleeps the given seconds.
+        remember: Keep what was drawn, as JPEG (about 30 MB), and show that from the second round on: drawing takes most of a
+            core of a laptop, reading a tenth of that.
     """
 
     stream_id = "demo"
     damage = None
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, wait: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, wait: Callable[[float], None] = time.sleep, remember: bool = False
+    ) -> None:
         self._scene, self.exercise = demo_scene()
         self._clock, self._wait = clock, wait
+        self._drawn: dict[int, NDArray[np.uint8]] | None = {} if remember else None
         first, _ = self._scene.frame_at(0)
         self.info = SourceInfo(
             width=first.width,
@@ -49,15 +56,16 @@ class DemoSource:
             name="demo",
         )
         self.dropped = 0
+        self._closed = False
 
     def __iter__(self) -> Iterator[Frame]:
         start, total = self._clock(), len(self._scene)
         index = 0
         # A frame's length past the last one keeps the pace across the seam.
         length_s = self._scene.frame_at(total - 1)[0].timestamp_s + 1.0 / self._scene.spec.image.fps
-        while True:
+        while not self._closed:
             loop, within = divmod(index, total)
-            frame, _ = self._scene.frame_at(within)
+            frame = self._frame(within)
             now_s = loop * length_s + frame.timestamp_s
             ahead = now_s - (self._clock() - start)
             if ahead > 0:
@@ -66,7 +74,19 @@ class DemoSource:
             index += 1
 
     def close(self) -> None:
-        """Nothing to release."""
+        """End after the frame under way."""
+        self._closed = True
+
+    def _frame(self, index: int) -> Frame:
+        if self._drawn is None:
+            return self._scene.frame_at(index)[0]
+        jpeg = self._drawn.get(index)
+        if jpeg is not None:
+            image = np.asarray(cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB), np.uint8)
+            return Frame(image, index=index, timestamp_s=index / self._scene.spec.image.fps)
+        frame = self._scene.frame_at(index)[0]
+        self._drawn[index] = cv2.imencode(".jpg", cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95])[1]
+        return frame
 
     def __enter__(self) -> Self:
         return self

@@ -51,21 +51,26 @@ class PresenceAnalyzer:
             first = self._seen.get(track_id, (now, now, 0))[0]
             self._seen[track_id] = (first, now, frame.index)
         for track_id in [t for t, (_, last, _) in self._seen.items() if now - last > self._leave_s]:
-            first, last, index = self._seen.pop(track_id)
-            events.append(
-                Event(
-                    EventType.PERSON_LEFT,
-                    self._stream_id,
-                    track_id,
-                    first,
-                    last,
-                    value=last - first,
-                    unit="s",
-                    frames=(index,),
-                    message=f"Person {track_id} left after {last - first:.1f} s",
-                )
-            )
+            events.append(self._leave(track_id))
         return events
+
+    def dismiss(self) -> list[Event]:
+        """Nobody is followed any further, as after a gap: everybody has left when last seen."""
+        return [self._leave(track_id) for track_id in list(self._seen)]
+
+    def _leave(self, track_id: int) -> Event:
+        first, last, index = self._seen.pop(track_id)
+        return Event(
+            EventType.PERSON_LEFT,
+            self._stream_id,
+            track_id,
+            first,
+            last,
+            value=last - first,
+            unit="s",
+            frames=(index,),
+            message=f"Person {track_id} left after {last - first:.1f} s",
+        )
 
     @property
     def present(self) -> tuple[int, ...]:

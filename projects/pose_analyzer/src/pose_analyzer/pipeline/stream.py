@@ -208,6 +208,18 @@ class Pipeline:
         events = [] if self._counter is None else self._counter.flush()
         return events + self._presence.flush()
 
+    def restart(self) -> list[Event]:
+        """Begin anew within the stream, as after a gap in which people may have changed places.
+
+        Nobody is known any more: track ids and counts start again.
+
+        Returns:
+            What ended: repetitions under way, people who left when they were last seen.
+        """
+        events = ([] if self._counter is None else self._counter.flush()) + self._presence.dismiss()
+        self._reset(self._current_stream)
+        return events
+
     def _note_failure(self, failure: _StageFailedError, frame: Frame) -> None:
         cause = failure.__cause__
         self.failures[failure.stage] += 1

@@ -7,6 +7,7 @@ An order that fails is answered with an "error" message; the exit status says ho
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import time
@@ -73,6 +74,9 @@ def warm_up() -> PoseDetector:
     Pipeline(settings, detector=detector)
     # The first run allocates what all later ones use.
     detector.detect([np.zeros((360, 640, 3), np.uint8)])
+    # What is loaded now stays for good; a full collection over all of it would cost a frame every few minutes.
+    gc.collect()
+    gc.freeze()
     _log.debug("warm", duration_s=round(time.perf_counter() - started, 3))
     return detector
 
