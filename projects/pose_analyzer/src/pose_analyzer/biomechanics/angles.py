@@ -11,6 +11,7 @@ Every angle is unsigned and lies between two body segments, each pointing away f
 | `ankle_dorsiflexion_deg` | knee-ankle and heel-toe, minus 90° | foot square to the shank | toes to shin; -90° = foot in line |
 | `trunk_lean_deg` | hip-shoulder and the vertical | upright | leaning any way; 180° = upside down |
 | `trunk_lean_deg` (no side) | mid-hip to mid-shoulder and the vertical | upright | the same, free of the shoulders' breadth |
+| `upper_arm_lean_deg` | elbow-shoulder and the vertical | shoulder straight above the elbow | raising; 180° = overhead |
 | `arm_fold_deg` | as elbow flexion, from the shoulder-wrist distance | wrist at arm's length | wrist nearing the shoulder |
 | `leg_fold_deg` | as knee flexion, from the hip-ankle distance | ankle at leg's length | ankle nearing the hip |
 
@@ -20,9 +21,11 @@ forward (flexion) or sideways (abduction). An unsigned angle does not tell flexi
 The folds are coarse stand-ins that need no elbow and no knee: the flexion that brings the end of a limb of standard
 proportions (Drillis and Contini 1966) as near to its root as it is seen, in trunk lengths. They stay informative where
 the middle joint is hidden or points at the camera, and serve counting, not measuring; image plane only. Where the trunk
-points at the camera there is no reading.
+points at the camera there is no reading. Three more stand-ins, from heights, are described in `heights`: `trunk_rise_deg`,
+`shoulder_over_knee_deg` and `arm_raise_deg`. `knee_flexion_in_plane_deg` and `hip_flexion_in_plane_deg` are the angles of the
+first rows where the view shows both segments well enough (`foreshortening`), and no reading elsewhere.
 
-The same names (without the folds) with `_3d_deg` come from `world_xyz_m`. Image angles are projections: true for movement in
+The same names (without stand-ins and `in_plane`) with `_3d_deg` come from `world_xyz_m`. Image angles are projections: true for movement in
 the image plane, and smaller or larger elsewhere. They are measured in pixels, never in coordinates divided by width and
 height, which bend angles on every image that is not square. The vertical is the image's (or the camera's) y axis, so a
 rolled camera adds its roll to the trunk's lean.
@@ -38,22 +41,28 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pose_analyzer.biomechanics.foreshortening import IN_PLANE_NAMES, in_plane
 from pose_analyzer.biomechanics.geometry import Array, angle_between_deg
+from pose_analyzer.biomechanics.heights import HEIGHT_NAMES, height_angles
 from shared_utils.data_models import Angles, Poses
 from shared_utils.errors import ValidationError
 from shared_utils.skeletons import Skeleton
 
 _SIDES = ("left", "right")
-_JOINTS = ("knee_flexion", "hip_flexion", "elbow_flexion", "shoulder_elevation", "ankle_dorsiflexion", "trunk_lean")
+_JOINTS = ("knee_flexion", "hip_flexion", "elbow_flexion", "shoulder_elevation", "ankle_dorsiflexion", "trunk_lean", "upper_arm_lean")
 _NAMES_2D = (*(f"{side}_{joint}" for joint in _JOINTS for side in _SIDES), "trunk_lean")
 _FOLDS = {"arm_fold": ("shoulder", "wrist"), "leg_fold": ("hip", "ankle")}
 
 ANGLE_NAMES: tuple[str, ...] = (
     *(f"{name}_deg" for name in _NAMES_2D),
     *(f"{side}_{fold}_deg" for fold in _FOLDS for side in _SIDES),
+    *HEIGHT_NAMES,
+    *IN_PLANE_NAMES,
     *(f"{name}_3d_deg" for name in _NAMES_2D),
 )
 """The names that `joint_angles` gives, in order, whatever the skeleton."""
+
+_IN_PLANE_OF = [ANGLE_NAMES.index(name.replace("_in_plane", "")) for name in IN_PLANE_NAMES]
 
 # A segment shorter than this share of the person's size points anywhere: one pixel of error in 300 turns it by 10°.
 _MIN_SEGMENT_OF_BOX = 0.02
@@ -94,7 +103,7 @@ def joint_angles(poses: Poses, *, timestamp_s: float, min_confidence: float = 0.
     Returns:
         `Angles` of `ANGLE_NAMES`, n rows in the order of `poses`. `sigma_deg` holds the first-order error
         propagated from `keypoint_sigma_px` (coordinates independent) when the poses carry it, NaN for
-        folds and `_3d_deg` names; else None.
+        stand-ins, `in_plane` and `_3d_deg` names; else None.
 
     Raises:
         ValidationError: `min_confidence` lies outside 0..1.
@@ -122,12 +131,14 @@ def joint_angles(poses: Poses, *, timestamp_s: float, min_confidence: float = 0.
         spatial = np.full_like(flat, np.nan)
     else:
         spatial, _ = _angles(poses.world_xyz_m, confident, plan, _MIN_SEGMENT_M, None)
-    folds = _folds(poses, confident, min_px)
+    xy = np.where(confident[..., None], poses.keypoints_xy, np.nan).astype(np.float64)
+    turned = np.where(in_plane(xy, poses.skeleton, min_px), flat[:, _IN_PLANE_OF], np.nan)
+    stand_ins = np.concatenate([_folds(xy, poses.skeleton, min_px), height_angles(xy, poses.skeleton, min_px), turned], axis=1)
     return Angles(
         names=ANGLE_NAMES,
         track_ids=poses.track_ids,
-        value_deg=np.concatenate([flat, folds, spatial], axis=1),
-        sigma_deg=None if sigma is None else np.concatenate([sigma, np.full_like(folds, np.nan), np.full_like(sigma, np.nan)], axis=1),
+        value_deg=np.concatenate([flat, stand_ins, spatial], axis=1),
+        sigma_deg=None if sigma is None else np.concatenate([sigma, np.full_like(stand_ins, np.nan), np.full_like(sigma, np.nan)], axis=1),
         timestamp_s=timestamp_s,
     )
 
@@ -164,10 +175,9 @@ def _sigma_deg(u: Array, v: Array, sigma: NDArray[np.float32], plan: _Plan) -> A
     return np.degrees(np.sqrt(np.where(plan.needs, variance, 0.0).sum(-1)))
 
 
-def _folds(poses: Poses, confident: NDArray[np.bool_], min_px: Array) -> Array:
+def _folds(xy: Array, skeleton: Skeleton, min_px: Array) -> Array:
     """(n, 4) degrees: cosine rule on the chord of a limb, measured in trunk lengths of the same side."""
-    xy = np.where(confident[..., None], poses.keypoints_xy, np.nan).astype(np.float64)
-    i = _fold_points(poses.skeleton)
+    i = _fold_points(skeleton)
     trunk = np.linalg.norm(xy[:, i[:, 1]] - xy[:, i[:, 0]], axis=-1)
     chord = np.linalg.norm(xy[:, i[:, 3]] - xy[:, i[:, 2]], axis=-1) / np.where(trunk > min_px, trunk, np.nan)
     a, b = np.array([_PARTS[fold] for fold in _FOLDS for _ in _SIDES]).T
@@ -192,6 +202,7 @@ def _plan(skeleton: Skeleton) -> _Plan:
         "shoulder_elevation": ("shoulder", "elbow", "shoulder", "hip"),
         "ankle_dorsiflexion": ("knee", "ankle", "heel", toe),
         "trunk_lean": ("hip", "shoulder"),
+        "upper_arm_lean": ("elbow", "shoulder"),
     }
     a, k = len(_NAMES_2D), len(skeleton)
     first, second, possible = np.zeros((a, k)), np.zeros((a, k)), np.ones(a, bool)
@@ -206,5 +217,5 @@ def _plan(skeleton: Skeleton) -> _Plan:
     first[-1, skeleton.indices(["left_hip", "right_hip"])] = -0.5
     first[-1, skeleton.indices(["left_shoulder", "right_shoulder"])] = 0.5
     offset = np.array([-90.0 if "dorsiflexion" in name else 0.0 for name in _NAMES_2D])
-    vertical = np.array([name.endswith("trunk_lean") for name in _NAMES_2D])
+    vertical = np.array([name.endswith("_lean") for name in _NAMES_2D])
     return _Plan(first, second, (first != 0) | (second != 0), possible, offset, vertical)
