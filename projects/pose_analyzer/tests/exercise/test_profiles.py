@@ -143,3 +143,31 @@ def test_phases_are_named_by_where_the_exercise_rests():
 def test_every_setting_says_what_it_does():
     for model in (ExerciseProfile, *(type(x) for x in (load_profile("squat").cues[0], load_profile("plank").limits[0]))):
         assert all(field.description for field in model.model_fields.values())
+
+
+def test_an_edited_profile_is_read_again_and_an_untouched_one_is_not(tmp_path, monkeypatch):
+    (tmp_path / "exercises").mkdir()
+    path = write(tmp_path / "exercises", squat(name="cossack_squat", aliases=["side squat"]), "cossack_squat.yaml")
+    monkeypatch.setenv("POSE_CONFIG_DIR", str(tmp_path))
+    before = load_profile("side squat")
+    parsed: list[str] = []
+    real = yaml.safe_load
+    monkeypatch.setattr(yaml, "safe_load", lambda text: parsed.append(text) or real(text))
+    assert load_profile("side squat") is before
+    assert load_profile("jacks").name == "jumping_jack"
+    assert not any("cossack" in text for text in parsed)
+    write(tmp_path / "exercises", squat(name="cossack_squat", aliases=["sideways"], min_range_deg=11), path.name)
+    assert load_profile("sideways").min_range_deg == 11
+    with pytest.raises(ExerciseError, match="unknown exercise 'side squat'"):
+        load_profile("side squat")
+    path.unlink()
+    with pytest.raises(ExerciseError, match="unknown exercise 'sideways'"):
+        load_profile("sideways")
+
+
+def test_a_profile_that_was_broken_and_is_mended_is_read(tmp_path):
+    path = write(tmp_path, "name: [")
+    with pytest.raises(ExerciseError):
+        load_profile(path)
+    write(tmp_path, squat(name="mended"))
+    assert load_profile(path).name == "mended"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 
@@ -172,16 +173,35 @@ def _key(name: str) -> str:
     return re.sub(r"[\s_-]", "", name.lower())
 
 
-def _aliases(path: Path) -> list[str]:
+def _aliases(path: Path) -> tuple[str, ...]:
+    try:
+        stat = path.stat()
+    except OSError:
+        return ()  # told when this profile itself is asked for
+    return _aliases_of(path, stat.st_mtime_ns, stat.st_size)
+
+
+# Parsing a profile takes 15 ms, looking at a file's time and size takes 10 us: an edited file is another key.
+@lru_cache(maxsize=512)
+def _aliases_of(path: Path, mtime_ns: int, size: int) -> tuple[str, ...]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return []  # told when this profile itself is asked for
+        return ()
     aliases = content.get("aliases") if isinstance(content, dict) else None
-    return [str(a) for a in aliases] if isinstance(aliases, list) else []
+    return tuple(str(a) for a in aliases) if isinstance(aliases, list) else ()
 
 
 def _read(path: Path) -> ExerciseProfile:
+    try:
+        stat = path.stat()
+    except OSError:
+        return _parsed(path, 0, 0)  # raises, and what raises is not kept
+    return _parsed(path, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=512)
+def _parsed(path: Path, mtime_ns: int, size: int) -> ExerciseProfile:
     try:
         return load_settings(ExerciseProfile, config_file=path, environ={})
     except ConfigError as error:
