@@ -24,8 +24,9 @@ class Held:
 class HoldTimer:
     """Times one person's holds.
 
-    A hold begins with the first frame in which every limit is met. Leaving the limits, or being unseen, for up
-    to `max_gap_s` interrupts nothing; beyond that the hold ended when it was last seen.
+    A hold begins with the first frame in which every limit is met; one that is not required is met as well while its
+    angle is not seen, such as the legs of a plank that points at the camera. Leaving the limits, or being unseen, for
+    up to `max_gap_s` interrupts nothing; beyond that the hold ended when it was last seen.
 
     Args:
         profile: A profile with `limits`.
@@ -36,6 +37,7 @@ class HoldTimer:
         # A limit is a cue whose level lies within 0..1 exactly while it is met.
         cues = [Cue(angle=m.angle, rest_deg=m.min_deg, work_deg=m.max_deg, weight=1.0, space=m.space) for m in profile.limits]
         self._signals = [CueSignal([cue], "mean", names) for cue in cues]
+        self._required = [m.required for m in profile.limits]
         self._least_s = profile.min_duration_s
         self._gap_s = profile.max_gap_s
         self._start: Reading | None = None
@@ -51,13 +53,14 @@ class HoldTimer:
         """Take in a frame; the reading of the first limit's angle, and the hold that it ends, if any."""
         readings = [s.read(values_deg, time_s=time_s, frame=frame) for s in self._signals]
         done = self.expire(time_s)
-        seen = [r for r in readings if r is not None]
-        if readings[0] is not None:
-            self.degrees = readings[0].degrees
-        if len(seen) == len(readings) and all(0.0 <= r.level <= 1.0 for r in seen):
-            self._start = self._start or seen[0]
-            self._last = seen[0]
-        return readings[0], done
+        first = readings[0]
+        if first is not None:
+            self.degrees = first.degrees
+            met = [not needed if r is None else 0.0 <= r.level <= 1.0 for r, needed in zip(readings, self._required, strict=True)]
+            if all(met):
+                self._start = self._start or first
+                self._last = first
+        return first, done
 
     def expire(self, time_s: float) -> list[Held]:
         """End the hold if it was last seen too long ago."""

@@ -49,6 +49,7 @@ class Limit(SettingsModel):
     min_deg: float = Field(0.0, ge=-180, le=180, description="Least angle, degrees.")
     max_deg: float = Field(180.0, ge=-180, le=180, description="Greatest angle, degrees.")
     space: Space = Field("best", description="As for a cue.")
+    required: bool = Field(True, description="Whether a hold needs to see this angle; otherwise it is judged only while it is seen.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -93,6 +94,8 @@ class ExerciseProfile(SettingsModel):
     def _check(self) -> Self:
         if bool(self.cues) == bool(self.limits):
             raise ValueError("give either cues (repetitions are counted) or limits (a hold is timed)")
+        if self.limits and not self.limits[0].required:
+            raise ValueError("the first limit must be required: a hold of which nothing is seen is none")
         if self.max_duration_s <= self.min_duration_s:
             raise ValueError(f"max_duration_s ({self.max_duration_s:g}) must be greater than min_duration_s ({self.min_duration_s:g})")
         if self.cues and self.min_range_deg > self.nominal_range_deg:
