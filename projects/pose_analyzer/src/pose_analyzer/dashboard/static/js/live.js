@@ -1,0 +1,435 @@
+// The live view: what arrives of a stream goes to the picture, the numbers, the strips and the table.
+
+import { ApiError, get, openSocket, post, remove, requestToken } from "./api.js";
+import { Cues, Sound } from "./cues.js";
+import { byId, el, icon, saveAs, setText } from "./dom.js";
+import { EventsTable } from "./events-table.js";
+import { eventsCsv, fileStem, title } from "./format.js";
+import { jointOf, jointsOf } from "./geometry.js";
+import { describe } from "./health.js";
+import { Link } from "./link.js";
+import { recall, remember } from "./prefs.js";
+import { Run } from "./run.js";
+import { Score } from "./score.js";
+import { Stage } from "./stage.js";
+import { Strips } from "./strips.js";
+import { counts, isRepetition, sentenceOf } from "./tempo.js";
+import { Webcam, cameraProblem } from "./webcam.js";
+
+const seconds = () => performance.now() / 1000;
+
+/** Runs the live view. */
+export class Live {
+  /** @param {{exercises: object, onSourceChanged: (kind: string|null) => void}} options */
+  constructor({ exercises, onSourceChanged }) {
+    Object.assign(this, { exercises, onSourceChanged });
+    this.stage = new Stage({ box: byId("stage-box"), picture: byId("picture"), overlay: byId("overlay") });
+    this.strips = new Strips(byId("strips"));
+    this.score = new Score();
+    this.table = new EventsTable();
+    this.cues = new Cues(byId("cues"));
+    this.sound = new Sound();
+    this.video = byId("webcam-video");
+    this.run = new Run();
+    this.source = null;
+    this.link = { kind: "idle" };
+    this.streamState = null;
+    this.connection = null;
+    this.webcam = null;
+    this.owned = null;
+    this.turn = 0;
+    this.stateKey = "";
+    this.stage.labels = recall("labels", true);
+    setInterval(() => this.refreshState(), 250);
+    addEventListener("online", () => this.retry());
+    document.addEventListener("visibilitychange", () => document.hidden || this.retry());
+    addEventListener("pagehide", () => this.letGo(true));
+    addEventListener("pageshow", (event) => event.persisted && this.source && this.start(this.source));
+  }
+
+  // --- choosing a source ---------------------------------------------------------------------------
+
+  /**
+   * Show a source.
+   * @param {{kind: "demo"|"webcam"|"rtsp"|"file"|"stream", exercise?: string|null, spec?: object, id?: string, label: string}} source
+   */
+  async start(source) {
+    this.turn += 1;
+    const turn = this.turn;
+    this.letGo(false);
+    this.source = source;
+    this.clear();
+    this.onSourceChanged(source.kind);
+    this.link = { kind: "connecting" };
+    this.stage.mirror = source.kind === "webcam" && recall("mirror", true);
+    this.video.classList.toggle("is-mirrored", this.stage.mirror);
+    byId("mirror").setAttribute("aria-pressed", String(this.stage.mirror));
+    setText(byId("source-name"), source.label);
+    this.refreshState();
+    this.profile = await this.profileOf(source.exercise);
+    if (turn !== this.turn) return;
+    try {
+      if (source.kind === "webcam") await this.startWebcam(source);
+      else await this.startStream(source, turn);
+    } catch (error) {
+      if (turn === this.turn) this.fail(source.kind === "webcam" ? cameraProblem(error) : error.told ?? error.message);
+    }
+  }
+
+  async profileOf(exercise) {
+    if (!exercise) return null;
+    try {
+      return await get(`/v1/exercises/${encodeURIComponent(exercise)}`);
+    } catch {
+      return null; // The strips then show what the stream itself names.
+    }
+  }
+
+  async startStream(source, turn) {
+    let id = source.id;
+    if (!id) {
+      const made = await post("/v1/streams", { source: source.spec, exercise: source.exercise ?? null, name: source.label });
+      if (turn !== this.turn) {
+        remove(`/v1/streams/${made.id}`).catch(() => {});
+        return;
+      }
+      id = made.id;
+      this.owned = id;
+    }
+    const width = Math.min(1280, Math.max(480, Math.ceil((this.stage.overlay.width || 960) / 160) * 160));
+    const path = `/v1/streams/${encodeURIComponent(id)}`;
+    this.connection = new Link({
+      open: () => openSocket(`${path}/live?images=1&width=${width}`),
+      probe: () => this.probe(path, source),
+      isQuiet: () => this.streamState?.state !== "live" || document.hidden,
+      onStatus: (status) => this.onStatus(status),
+      onMessage: (message, picture) => this.receive(message, picture),
+    });
+    this.connection.start();
+  }
+
+  async startWebcam(source) {
+    this.setExercise(this.profile && { ...this.profile, kind: this.exercises.kindOf(source.exercise) });
+    this.webcam = new Webcam({
+      video: this.video,
+      exercise: source.exercise ?? null,
+      probe: () => this.probe("/v1/exercises", source),
+      onStatus: (status) => this.onStatus(status),
+      onMessage: (message, picture) => this.receive(message, picture),
+    });
+    this.video.hidden = false;
+    await this.webcam.start();
+    this.connection = this.webcam.link;
+  }
+
+  /** Ask why a connection did not open: the browser does not tell. */
+  async probe(path, source) {
+    try {
+      await get(path, { quiet: true });
+      return "retry";
+    } catch (error) {
+      if (!(error instanceof ApiError) || error.status === 0 || error.status >= 500) return "retry";
+      if (error.status === 401) return (await requestToken(true)) ? "again" : { fatal: "The server needs a token." };
+      if (error.status === 404 && source.spec && source === this.source) {
+        // The server has started anew and forgotten the stream that this page had it make.
+        this.owned = null;
+        const turn = this.turn;
+        setTimeout(() => turn === this.turn && this.start(source), 1000);
+        return { fatal: "The server has started anew. Opening the source again …" };
+      }
+      return { fatal: error.status === 404 ? "This stream no longer exists." : error.told };
+    }
+  }
+
+  /** Stop what this page runs on the server and in the browser. */
+  letGo(isLeaving) {
+    this.webcam?.close();
+    this.connection?.close();
+    this.webcam = this.connection = null;
+    this.video.hidden = true;
+    if (this.owned) remove(`/v1/streams/${this.owned}`, { keepalive: isLeaving, quiet: true }).catch(() => {});
+    this.owned = null;
+  }
+
+  stop() {
+    this.turn += 1;
+    this.letGo(false);
+    this.link = { kind: "idle" };
+    this.streamState = this.source ? { state: "stopped", reason: "You stopped this source." } : null;
+    this.onSourceChanged(null);
+    this.refreshState();
+  }
+
+  retry() {
+    if (this.link.kind === "waiting") this.connection?.retryNow();
+  }
+
+  fail(reason) {
+    this.letGo(false);
+    this.link = { kind: "failed", reason };
+    this.refreshState();
+  }
+
+  /** Measure another exercise with the same source. */
+  changeExercise(exercise) {
+    if (!this.source || this.source.kind === "stream") return;
+    if (this.source.kind === "demo") this.start(this.exercises.demoSource(exercise));
+    else this.start({ ...this.source, exercise });
+  }
+
+  // --- what arrives --------------------------------------------------------------------------------
+
+  clear() {
+    this.run.reset(null);
+    this.streamState = null;
+    this.stage.clear();
+    this.strips.forget();
+    this.cues.clear();
+    this.table.reset([], false);
+    this.score.setExercise(null);
+    this.showPerson();
+  }
+
+  onStatus(status) {
+    this.link = status;
+    if (status.kind === "open" && this.webcam) this.streamState = { state: "live" };
+    if (status.kind === "failed") this.letGo(false);
+    this.refreshState();
+  }
+
+  receive(message, picture) {
+    if (message.type === "hello") this.greet(message);
+    else if (message.type === "frame") this.take(message, picture);
+    else if (message.type === "state") {
+      this.streamState = { state: message.state, reason: message.reason };
+      this.refreshState();
+    } else if (message.type === "error") this.cues.show({ text: message.detail ?? "The server reports a problem.", level: "bad" });
+  }
+
+  greet(hello) {
+    if (!hello.stream) {
+      // The webcam's greeting: it has a skeleton and no stream of its own.
+      if (hello.skeleton) this.stage.setSkeleton(hello.skeleton);
+      if (hello.exercise) this.setExercise(hello.exercise);
+      this.run.reset(`webcam ${seconds()}`);
+      this.strips.forget();
+      this.showPerson();
+      return;
+    }
+    const isNew = this.run.greet(hello);
+    this.streamState = { state: hello.stream.state, reason: hello.stream.error };
+    this.stage.setSkeleton(hello.skeleton);
+    this.setExercise(hello.exercise);
+    if (isNew) {
+      this.strips.forget();
+      this.table.reset(this.run.log.events, false);
+    }
+    if (!this.source.exercise && hello.exercise) this.adoptExercise(hello.exercise.name);
+    this.showPerson();
+    this.refreshState();
+  }
+
+  async adoptExercise(name) {
+    const turn = this.turn;
+    const profile = await this.profileOf(name);
+    if (turn !== this.turn) return;
+    this.profile = profile;
+    this.exercises.show(name);
+    this.setExercise(this.exercise);
+  }
+
+  setExercise(exercise) {
+    this.exercise = exercise;
+    const signal = exercise?.signal_angle ? jointOf(exercise.signal_angle) : null;
+    this.joints = jointsOf(this.profile, signal);
+    const cue = this.profile?.cues?.[0];
+    const rest = exercise?.rest_deg ?? cue?.rest_deg;
+    const work = exercise?.work_deg ?? cue?.work_deg;
+    this.marks = typeof rest === "number" && typeof work === "number" ? { joint: this.joints[0], rest, work } : null;
+    this.stage.joints = this.joints;
+    this.score.setExercise(exercise);
+    this.showPerson();
+  }
+
+  take(message, picture) {
+    if (message.skeleton) this.stage.setSkeleton(message.skeleton);
+    const before = this.run.selected;
+    const { fresh, isNew } = this.run.take(message, seconds());
+    if (isNew) {
+      this.stage.selected = this.run.selected;
+      this.stage.show(message, picture);
+      this.score.update(this.run.repetition, this.run.held);
+      this.showFacts(message);
+      this.showStrips();
+      byId("stage-box").style.setProperty("--ratio", `${message.width} / ${message.height}`);
+      if (this.run.selected !== before) this.showPerson();
+      this.showChips();
+    } else picture?.close?.();
+    if (fresh.length) this.tell(fresh);
+    this.refreshState();
+  }
+
+  /** Events of now: a row each, and what they make to be heard. Those of earlier are shown, not told. */
+  tell(events) {
+    this.table.add(events, this.run.people.length > 1);
+    for (const event of events) {
+      this.cues.fromEvent(event);
+      const isOurs = event.track_id === this.run.selected || this.run.selected === null;
+      if (counts(event) && isOurs) this.sound.tick(event.value);
+      if ((isRepetition(event) && isOurs) || event.type === "form_deviation" || event.type.startsWith("stream_")) {
+        setText(byId("announcer"), sentenceOf(event));
+      }
+    }
+    this.showPerson();
+  }
+
+  // --- showing -------------------------------------------------------------------------------------
+
+  showPerson() {
+    const events = this.run.log.of(this.run.selected ?? -2);
+    this.score.setEvents(events.filter(isRepetition));
+    this.score.update(this.run.repetition, this.run.held);
+    this.stage.selected = this.run.selected;
+    this.showStrips();
+    this.showChips();
+  }
+
+  showStrips() {
+    this.strips.show({
+      history: this.run.histories.get(this.run.selected) ?? null,
+      now: this.run.time,
+      joints: this.joints ?? jointsOf(null),
+      events: this.run.log.of(this.run.selected ?? -2),
+      marks: this.marks ?? null,
+    });
+  }
+
+  showChips() {
+    const people = this.run.people;
+    const box = byId("people");
+    const inView = new Set((this.run.frame?.people ?? []).map((p) => p.track_id));
+    const key = people.length > 1 ? people.map((p) => `${p}${inView.has(p)}${p === this.run.selected}${this.run.repetitions.get(p)?.count ?? 0}`).join() : "";
+    if (key === this.chipsKey) return;
+    this.chipsKey = key;
+    if (!key) {
+      box.replaceChildren();
+      return;
+    }
+    const hadFocus = box.contains(document.activeElement) ? document.activeElement.dataset.track : null;
+    box.replaceChildren(
+      ...people.map((track) =>
+        el(
+          "button",
+          {
+            type: "button",
+            class: inView.has(track) ? "chip" : "chip is-away",
+            "aria-pressed": String(track === this.run.selected),
+            data: { testid: "person-chip", track: String(track) },
+            on: { click: () => this.select(track) },
+          },
+          icon("person"),
+          el("span", { text: `Person ${track} · ${this.run.repetitions.get(track)?.count ?? 0}` }),
+        ),
+      ),
+    );
+    if (hadFocus) box.querySelector(`[data-track="${CSS.escape(hadFocus)}"]`)?.focus();
+  }
+
+  select(track) {
+    this.run.select(track);
+    this.strips.limits.clear();
+    this.showPerson();
+    this.stage.queue();
+  }
+
+  nextPerson() {
+    const people = this.run.people;
+    if (people.length > 1) this.select(people[(people.indexOf(this.run.selected) + 1) % people.length]);
+  }
+
+  showFacts(message) {
+    const now = seconds();
+    if (now - (this.factsAt ?? 0) < 0.5) return;
+    this.factsAt = now;
+    const facts = [`${message.width} × ${message.height}`, `${Math.round(this.run.health.rate)} fps`];
+    if (typeof message.age_s === "number") facts.push(`${Math.round(message.age_s * 1000)} ms behind`);
+    setText(byId("source-facts"), facts.join("  ·  "));
+  }
+
+  refreshState() {
+    const now = seconds();
+    const state = describe({
+      link: this.link,
+      stream: this.streamState,
+      people: this.run.frame?.people.length ?? 0,
+      emptyFor: this.run.emptySince === null ? 0 : now - this.run.emptySince,
+      slow: this.run.health.slow,
+      seen: this.run.frame !== null,
+      now,
+    });
+    const key = `${state.key}|${state.label}|${state.detail}`;
+    if (key === this.stateKey) return;
+    const isOther = !this.stateKey.startsWith(`${state.key}|`);
+    this.stateKey = key;
+    byId("state").dataset.state = state.key;
+    setText(byId("state-label"), state.label);
+    // The notice in the middle tells the rest.
+    const isNotice = ["connecting", "lost", "finished", "error", "idle"].includes(state.key);
+    setText(byId("state-detail"), isNotice ? "" : state.detail);
+    this.showNotice(isNotice ? state : null, isOther);
+    byId("stop").disabled = !this.connection && !this.webcam;
+    if (isOther) setText(byId("announcer"), `${state.label}. ${state.detail}`);
+  }
+
+  showNotice(state, isOther) {
+    const box = byId("notice");
+    box.hidden = state === null;
+    if (!state) return;
+    setText(byId("notice-title"), NOTICES[state.key]?.(this) ?? state.label);
+    setText(byId("notice-text"), state.detail);
+    if (!isOther) return;
+    const isBusy = state.key === "connecting";
+    byId("notice-icon").className = isBusy ? "notice-icon is-busy" : "notice-icon";
+    byId("notice-icon").replaceChildren(...(isBusy ? [] : [icon({ lost: "link", finished: "flag", idle: "play" }[state.key] ?? "warn")]));
+    byId("notice-actions").replaceChildren(...this.actionsFor(state.key));
+  }
+
+  actionsFor(key) {
+    const button = (text, kind, testid, act) => el("button", { type: "button", class: kind, text, data: { testid }, on: { click: act } });
+    const again = () => this.source && this.start(this.source);
+    if (key === "lost" && this.link.kind === "waiting") return [button("Try now", "primary", "retry", () => this.retry())];
+    if (key === "finished") return [button("Play again", "primary", "again", again), button("Show the demo", "secondary", "to-demo", () => this.start(this.exercises.demoSource()))];
+    if (key === "error") return [button("Try again", "primary", "retry", again), button("Show the demo", "secondary", "to-demo", () => this.start(this.exercises.demoSource()))];
+    return [];
+  }
+
+  saveEvents() {
+    saveAs(new Blob([eventsCsv(this.run.log.events)], { type: "text/csv" }), `${fileStem(this.source?.label ?? "events")}-events.csv`);
+  }
+
+  toggleLabels() {
+    this.stage.labels = !this.stage.labels;
+    remember("labels", this.stage.labels);
+    this.stage.queue();
+    return this.stage.labels;
+  }
+
+  toggleMirror() {
+    this.stage.mirror = !this.stage.mirror;
+    if (this.webcam) remember("mirror", this.stage.mirror);
+    this.video.classList.toggle("is-mirrored", this.stage.mirror);
+    this.stage.queue();
+    return this.stage.mirror;
+  }
+}
+
+const NOTICES = {
+  connecting: (live) => `Opening ${live.source?.kind === "demo" ? "the demo" : (live.source?.label ?? "the source")}`,
+  lost: (live) => (live.link.kind === "waiting" ? "Connection lost" : "Camera lost"),
+  finished: (live) => {
+    const total = [...live.run.repetitions.values()].reduce((sum, r) => sum + r.count, 0);
+    return total ? `Finished: ${total} ${total === 1 ? "repetition" : "repetitions"}` : "Finished";
+  },
+  error: (live) => (live.source ? `${title(live.source.label)} cannot be shown` : "Something went wrong"),
+  idle: () => "Choose a source",
+};

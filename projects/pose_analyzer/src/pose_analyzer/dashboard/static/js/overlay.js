@@ -1,0 +1,180 @@
+// The skeleton on the picture: limbs by side, confidence as opacity, joint angles as arcs with degrees.
+
+import { jointArc, jointOf, keypointsOf, project } from "./geometry.js";
+
+// The same hues as in the overlay videos that the product writes.
+export const COLOURS = { left: "#ff922b", right: "#4dabf7", middle: "#f1f3f5" };
+const SHADE = "rgba(6, 10, 15, 0.72)";
+const LEAST = 0.3;
+const HIDDEN = /eye|mouth|ear|pinky|thumb|index_finger/;
+
+/** What to draw of a skeleton: bones and points with their side, worked out once. */
+export function plan(skeleton) {
+  const index = new Map(skeleton.keypoints.map((name, i) => [name, i]));
+  const side = (name) => (skeleton.left?.includes(name) || name.startsWith("left_") ? "left" : skeleton.right?.includes(name) || name.startsWith("right_") ? "right" : "middle");
+  const shown = (name) => !HIDDEN.test(name) && !/(left|right)_index$/.test(name);
+  const named = (end) => (typeof end === "number" ? skeleton.keypoints[end] : end);
+  const bones = skeleton.edges
+    .map(([a, b]) => [named(a), named(b)])
+    .filter(([a, b]) => shown(a) && shown(b))
+    .map(([a, b]) => ({ a: index.get(a), b: index.get(b), side: side(a) === side(b) ? side(a) : "middle" }));
+  const points = skeleton.keypoints.filter(shown).map((name) => ({ at: index.get(name), side: side(name), name }));
+  return { index, bones, points };
+}
+
+/**
+ * Draw everybody.
+ * @param {CanvasRenderingContext2D} context
+ * @param {object} placed from `fit`, in device px
+ * @param {object[]} people of a frame message
+ * @param {{plan: object, joints: string[], selected: number|null, ratio: number, labels: boolean}} options
+ */
+export function drawPeople(context, placed, people, { plan: how, joints, selected, ratio, labels }) {
+  const taken = [];
+  const order = [...people].sort((a, b) => (a.track_id === selected) - (b.track_id === selected));
+  const several = people.filter((p) => p.track_id >= 0).length > 1;
+  for (const person of order) {
+    const isChosen = person.track_id === selected || people.length === 1;
+    const spots = person.keypoints.map((k) => (k && k[2] >= LEAST ? { ...project(placed, k[0], k[1]), confidence: k[2] } : null));
+    const height = (person.box[3] - person.box[1]) * placed.scale;
+    const weight = Math.max(1.6 * ratio, Math.min(height / 85, 5 * ratio));
+    context.save();
+    context.globalAlpha = isChosen ? 1 : 0.55;
+    drawBones(context, how, spots, isChosen ? weight : weight * 0.75);
+    if (labels && isChosen) drawArcs(context, how, spots, person, { joints, ratio, height, taken, placed });
+    if (several && person.track_id >= 0) drawTag(context, how, spots, person, ratio, isChosen);
+    context.restore();
+  }
+}
+
+function drawBones(context, how, spots, weight) {
+  const base = context.globalAlpha;
+  context.lineCap = "round";
+  for (const pass of ["shade", "colour"]) {
+    for (const bone of how.bones) {
+      const [a, b] = [spots[bone.a], spots[bone.b]];
+      if (!a || !b) continue;
+      context.globalAlpha = base * opacity(Math.min(a.confidence, b.confidence)) * (pass === "shade" ? 0.55 : 1);
+      context.strokeStyle = pass === "shade" ? SHADE : COLOURS[bone.side];
+      context.lineWidth = pass === "shade" ? weight * 1.9 : weight;
+      context.beginPath();
+      context.moveTo(a.x, a.y);
+      context.lineTo(b.x, b.y);
+      context.stroke();
+    }
+  }
+  for (const { at, side } of how.points) {
+    const spot = spots[at];
+    if (!spot) continue;
+    context.globalAlpha = base * opacity(spot.confidence);
+    context.beginPath();
+    context.arc(spot.x, spot.y, weight * 1.15, 0, 2 * Math.PI);
+    context.fillStyle = "#0b1016";
+    context.fill();
+    context.lineWidth = weight * 0.62;
+    context.strokeStyle = COLOURS[side];
+    context.stroke();
+  }
+  context.globalAlpha = base;
+}
+
+/** Unsure points fade, but stay to be seen. */
+function opacity(confidence) {
+  return 0.2 + 0.8 * Math.min(1, Math.max(0, (confidence - LEAST) / (0.9 - LEAST)));
+}
+
+function drawArcs(context, how, spots, person, { joints, ratio, height, taken, placed }) {
+  const middle = project(placed, (person.box[0] + person.box[2]) / 2, 0).x;
+  for (const joint of joints) {
+    for (const side of ["left", "right"]) {
+      const names = keypointsOf(joint, side);
+      const value = person.angles?.[`${side}_${joint}_deg`];
+      if (!names || typeof value !== "number") continue;
+      const [from, at, to] = names.map((name) => spots[how.index.get(name) ?? (name.endsWith("foot_index") ? how.index.get(`${side}_big_toe`) : -1)]);
+      if (!from || !at || !to) continue;
+      const arc = jointArc(from, at, to);
+      if (!arc) continue;
+      const radius = Math.max(9 * ratio, Math.min(height * 0.06, 34 * ratio));
+      drawArc(context, at, arc, radius, COLOURS[side], ratio);
+      drawDegrees(context, `${Math.round(value)}°`, at, arc, radius, { side, ratio, taken, middle });
+    }
+  }
+}
+
+function drawArc(context, at, arc, radius, colour, ratio) {
+  context.beginPath();
+  context.moveTo(at.x, at.y);
+  context.arc(at.x, at.y, radius, arc.start, arc.end, arc.anticlockwise);
+  context.closePath();
+  context.fillStyle = colour;
+  context.save();
+  context.globalAlpha *= 0.26;
+  context.fill();
+  context.restore();
+  context.beginPath();
+  context.arc(at.x, at.y, radius, arc.start, arc.end, arc.anticlockwise);
+  context.strokeStyle = colour;
+  context.lineWidth = 1.6 * ratio;
+  context.stroke();
+}
+
+/** The number beside the joint, on the outer side of the body; left out where another number stands. */
+function drawDegrees(context, text, at, arc, radius, { side, ratio, taken, middle }) {
+  const size = 12.5 * ratio;
+  context.font = `600 ${size}px ${FONT}`;
+  const [width, tall] = [context.measureText(text).width + 10 * ratio, size + 6 * ratio];
+  const outward = at.x < middle ? -1 : 1;
+  const gap = radius + 6 * ratio;
+  const places = [
+    { x: at.x + outward * (gap + width / 2), y: at.y },
+    { x: at.x + Math.cos(arc.middle) * (gap + width / 2), y: at.y + Math.sin(arc.middle) * (gap + tall / 2) },
+    { x: at.x - outward * (gap + width / 2), y: at.y },
+  ];
+  const free = places.find((p) => !taken.some((t) => Math.abs(t.x - p.x) < (t.width + width) / 2 && Math.abs(t.y - p.y) < (t.tall + tall) / 2));
+  if (!free) return;
+  taken.push({ ...free, width, tall });
+  pill(context, free.x - width / 2, free.y - tall / 2, width, tall, SHADE);
+  context.fillStyle = COLOURS[side];
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(text, free.x, free.y + 0.5 * ratio);
+}
+
+function drawTag(context, how, spots, person, ratio, isChosen) {
+  const head = spots[how.index.get("nose")] ?? spots.find(Boolean);
+  if (!head) return;
+  const text = `Person ${person.track_id}`;
+  const size = 12 * ratio;
+  context.font = `600 ${size}px ${FONT}`;
+  const width = context.measureText(text).width + 14 * ratio;
+  const y = head.y - 46 * ratio;
+  pill(context, head.x - width / 2, y, width, size + 8 * ratio, isChosen ? "#f1f3f5" : SHADE);
+  context.fillStyle = isChosen ? "#0b1016" : "#f1f3f5";
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  context.fillText(text, head.x, y + size / 2 + 4.5 * ratio);
+}
+
+function pill(context, x, y, width, height, colour) {
+  context.beginPath();
+  context.roundRect(x, y, width, height, height / 2);
+  context.fillStyle = colour;
+  context.fill();
+}
+
+export const FONT = 'Inter, system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
+
+/** The people of a picture in one sentence, for those who hear the page. */
+export function describePeople(people, joints) {
+  if (people.length === 0) return "Live picture. Nobody is in view.";
+  const first = people.find((p) => p.track_id >= 0) ?? people[0];
+  const told = joints
+    .map((joint) => {
+      const values = ["left", "right"].map((side) => first.angles?.[`${side}_${joint}_deg`]).filter((v) => typeof v === "number");
+      if (!values.length) return null;
+      return `${jointOf(joint).replace(/_/g, " ")} ${Math.round(values.reduce((a, b) => a + b, 0) / values.length)} degrees`;
+    })
+    .filter(Boolean);
+  const who = people.length === 1 ? "One person is in view" : `${people.length} people are in view`;
+  return `Live picture with skeleton. ${who}${told.length ? `: ${told.join(", ")}` : ""}.`;
+}
