@@ -70,6 +70,11 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def session_ids(self) -> frozenset[str]:
+        """Ids of all sessions: whose folders are wanted."""
+        with reading(self._engine) as connection:
+            return frozenset(connection.scalars(select(sessions_table.c.id)))
+
     # --- sessions -----------------------------------------------------------------------------------
     def add_session(self, record: SessionRecord) -> None:
         """Begin a session.

@@ -1,0 +1,258 @@
+"""Routes of analyses: give a recording, watch it being measured, fetch what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from pose_analyzer import reporting
+from pose_analyzer.api import analysis_files as files
+from pose_analyzer.api.analysis_intake import request_body, take_in
+from pose_analyzer.api.analysis_views import AnalysisPage, AnalysisView, EventView, SeriesView
+from pose_analyzer.api.job_folders import CSV_FILE, PARQUET_FILE, PLOT_FILE, RESULT_FILE, VIDEO_FILE
+from pose_analyzer.api.jobs import JobManager
+from pose_analyzer.storage import AnalysisRecord, AnalysisState, CursorError
+from shared_utils.data_models import EventType
+from shared_utils.service import Problem
+
+_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+_MAX_COLUMNS = 8192
+_CURSOR = r"^[0-9]{1,17}\.[0-9a-f]{32}$"
+_PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+_PARQUET = "application/vnd.apache.parquet"
+
+AnalysisId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the analysis.")]
+
+
+def _problems(**texts: str) -> dict[int | str, dict[str, Any]]:
+    """Answers that tell a problem, for the OpenAPI document."""
+    return {int(status.removeprefix("s")): {"description": text, "content": _PROBLEM} for status, text in texts.items()}
+
+
+_UNKNOWN = _problems(s404="There is no such analysis.", s422="The request is not valid.")
+_UNFINISHED = _UNKNOWN | _problems(s409="It is not done, or came to nothing; `detail` says which.")
+_FILE_HEADERS = {
+    "ETag": {"description": "Changes with the content.", "schema": {"type": "string"}},
+    "Accept-Ranges": {"description": "bytes", "schema": {"type": "string"}},
+}
+
+
+def analyses_router(jobs: JobManager) -> APIRouter:
+    """The routes under `/v1/analyses`.
+
+    Args:
+        jobs: Runs the analyses; the application starts and stops it.
+    """
+    router = APIRouter(prefix="/v1/analyses", tags=["analyses"])
+    _add_orders(router, jobs)
+    _add_files(router, jobs)
+    _add_measurements(router, jobs)
+    return router
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """An analysis whose results are there."""
+
+    record: AnalysisRecord
+    folder: FilePath
+
+
+async def _find(jobs: JobManager, analysis_id: str) -> AnalysisRecord:
+    """The analysis of that id, else 404."""
+    record = await jobs.get(analysis_id)
+    if record is None:
+        raise Problem(404, f"there is no analysis {analysis_id}")
+    return record
+
+
+async def _finished(jobs: JobManager, analysis_id: str) -> _Done:
+    """The analysis of that id with its results, else 404 or 409."""
+    record = await _find(jobs, analysis_id)
+    folder = jobs.result(record.id) if record.state is AnalysisState.DONE else None
+    if folder is not None:
+        return _Done(record, folder)
+    state = AnalysisState.FAILED if record.state is AnalysisState.DONE else record.state
+    if state is AnalysisState.FAILED:
+        detail = f"the analysis failed: {record.error or 'its results are gone from the data folder'}"
+    elif state is AnalysisState.CANCELLED:
+        detail = "the analysis was cancelled; there is no result"
+    else:
+        detail = f"the analysis is {state.value}; its result is there when its state is done"
+    raise Problem(409, detail, extra={"state": state.value}, headers={} if state.is_final else {"Retry-After": "2"})
+
+
+# --- orders -------------------------------------------------------------------------------------------
+def _add_orders(router: APIRouter, jobs: JobManager) -> None:
+    @router.post(
+        "",
+        status_code=202,
+        response_model=AnalysisView,
+        openapi_extra={"requestBody": request_body()},
+        responses={
+            202: {"description": "Taken in.", "headers": {"Location": {"description": "Its address.", "schema": {"type": "string"}}}},
+            **_problems(
+                s400="The upload broke off.",
+                s403="The address is on a host that is not listed (url_hosts).",
+                s413="Larger than allowed (max_upload_bytes).",
+                s415="Neither a form nor JSON, or the file is no video.",
+                s422="The request is not valid, or the recording cannot be decoded.",
+                s429="As many analyses wait as may (max_queued_jobs).",
+                s503="The recording cannot be looked at or kept just now.",
+                s507="The disk is full.",
+            ),
+        },
+    )
+    async def create_analysis(request: Request) -> Response:
+        """Analyse a recording: upload a file as a form, or name an address as JSON.
+
+        The file is judged by decoding it, whatever its name; its name is a label and nothing else.
+        The answer comes as soon as the recording is taken in; follow `links.self` for the rest.
+        """
+        record = await take_in(request, jobs)
+        view = AnalysisView.of(record)
+        return JSONResponse(view.model_dump(mode="json"), 202, {"Location": view.links.self})
+
+    @router.get("", responses=_problems(s422="The request is not valid."))
+    async def list_analyses(
+        state: Annotated[AnalysisState | None, Query(description="Only those in this state.")] = None,
+        limit: Annotated[int, Query(ge=1, le=200, description="At most so many.")] = 50,
+        cursor: Annotated[str | None, Query(pattern=_CURSOR, description="`next_cursor` of the page before.")] = None,
+    ) -> AnalysisPage:
+        """Every analysis, newest first."""
+        try:
+            page = await asyncio.to_thread(jobs.store.analyses.page, state=state, limit=limit, cursor=cursor)
+        except CursorError as error:
+            raise Problem(422, f"cursor: {error}") from error
+        return AnalysisPage(items=[AnalysisView.of(r, jobs.progress(r.id)) for r in page.items], next_cursor=page.next_cursor)
+
+    @router.get("/{analysis_id}", responses=_UNKNOWN)
+    async def get_analysis(analysis_id: AnalysisId) -> AnalysisView:
+        """One analysis: its state, how far it is and how long it will take."""
+        record = await _find(jobs, analysis_id)
+        return AnalysisView.of(record, jobs.progress(record.id))
+
+    @router.post("/{analysis_id}/cancel", responses=_UNKNOWN | _problems(s409="It has ended already."))
+    async def cancel_analysis(analysis_id: AnalysisId) -> AnalysisView:
+        """End an analysis that waits or runs, and keep it in the list."""
+        record = await _find(jobs, analysis_id)
+        if not await jobs.cancel(analysis_id):
+            raise Problem(409, f"the analysis is {record.state.value} already")
+        return AnalysisView.of(await _find(jobs, analysis_id))
+
+    @router.delete("/{analysis_id}", status_code=204, responses=_UNKNOWN)
+    async def delete_analysis(analysis_id: AnalysisId) -> None:
+        """End an analysis if it runs, and remove its recording, its results and its rows."""
+        if not await jobs.delete(analysis_id):
+            raise Problem(404, f"there is no analysis {analysis_id}")
+
+
+# --- results ------------------------------------------------------------------------------------------
+def _add_files(router: APIRouter, jobs: JobManager) -> None:
+    result_schema = {k: v for k, v in reporting.result_schema().items() if k != "$schema"}
+
+    @router.get(
+        "/{analysis_id}/result",
+        response_class=Response,
+        responses=_UNFINISHED | {200: {"description": "The result.", "content": {"application/json": {"schema": result_schema}}}},
+    )
+    async def get_analysis_result(analysis_id: AnalysisId) -> Response:
+        """The whole result: people, events, settings, models and their hashes."""
+        done = await _finished(jobs, analysis_id)
+        return files.StoredFile(done.folder / RESULT_FILE, media_type="application/json")
+
+    async def get_analysis_video(analysis_id: AnalysisId) -> Response:
+        """The recording with everything drawn onto it, as MP4; in parts if asked for (`Range`), not again if known (`If-None-Match`)."""
+        done = await _finished(jobs, analysis_id)
+        return files.StoredFile(done.folder / VIDEO_FILE, media_type="video/mp4")
+
+    video = {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}, "headers": _FILE_HEADERS}
+    router.add_api_route(
+        "/{analysis_id}/video",
+        get_analysis_video,
+        methods=["GET"],
+        response_class=Response,
+        responses=_UNFINISHED
+        | {200: {"description": "All of it.", **video}, 206: {"description": "The parts that were asked for.", **video}}
+        | {304: {"description": "The client's copy is current."}}
+        | _problems(s416="No part of it was asked for."),
+    )
+    # Players look before they fetch.
+    router.add_api_route("/{analysis_id}/video", get_analysis_video, methods=["HEAD"], include_in_schema=False)
+
+    @router.get(
+        "/{analysis_id}/plot",
+        response_class=Response,
+        responses=_UNFINISHED | {200: {"description": "PNG.", "content": _PNG}},
+    )
+    async def get_analysis_plot(analysis_id: AnalysisId) -> Response:
+        """Angles over time with repetition marks."""
+        done = await _finished(jobs, analysis_id)
+        return files.StoredFile(done.folder / PLOT_FILE, media_type="image/png")
+
+
+def _add_measurements(router: APIRouter, jobs: JobManager) -> None:
+    @router.get("/{analysis_id}/events", responses=_UNFINISHED)
+    async def list_analysis_events(
+        analysis_id: AnalysisId,
+        types: Annotated[list[EventType] | None, Query(alias="type", description="Only these types, one or several.")] = None,
+    ) -> list[EventView]:
+        """Everything that happened, in order."""
+        await _finished(jobs, analysis_id)
+
+        def read() -> list[EventView]:
+            return [EventView.of(event) for event in jobs.store.events_of(analysis_id, types=types or ())]
+
+        return await asyncio.to_thread(read)
+
+    @router.get(
+        "/{analysis_id}/series",
+        response_class=Response,
+        responses=_UNFINISHED
+        | {
+            200: {
+                "description": "The series.",
+                "content": {
+                    "application/json": {"schema": SeriesView.model_json_schema()},
+                    "text/csv": {"schema": {"type": "string"}},
+                    _PARQUET: {"schema": {"type": "string", "format": "binary"}},
+                },
+            }
+        },
+    )
+    async def get_analysis_series(
+        analysis_id: AnalysisId,
+        format: Annotated[Literal["json", "csv", "parquet"], Query(description="Kind of file.")] = "json",  # noqa: A002  # the query's word
+        columns: Annotated[
+            str | None,
+            Query(
+                max_length=_MAX_COLUMNS,
+                description="Names of columns, separated by commas. Default: all; as JSON and CSV without keypoints.",
+            ),
+        ] = None,
+    ) -> Response:
+        """Measurements, one row per person and frame."""
+        done = await _finished(jobs, analysis_id)
+        record, folder = done.record, done.folder
+        path = folder / PARQUET_FILE
+        wanted = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
+        name = files.download_name(record.name, f"series.{format}")
+        if not wanted and format == "parquet":
+            return files.StoredFile(path, media_type=_PARQUET, filename=name)
+        if not wanted and format == "csv":
+            return files.StoredFile(folder / CSV_FILE, media_type="text/csv", filename=name)
+        try:
+            chosen = await asyncio.to_thread(files.choose_columns, path, wanted or None)
+            if format == "json":
+                return StreamingResponse(files.series_as_json(path, chosen), media_type="application/json")
+            attached = {"Content-Disposition": files.StoredFile(path, media_type=_PARQUET, filename=name).headers["content-disposition"]}
+            if format == "csv":
+                return StreamingResponse(files.series_as_csv(path, chosen), media_type="text/csv", headers=attached)
+            return Response(await asyncio.to_thread(files.series_as_parquet, path, chosen), media_type=_PARQUET, headers=attached)
+        except FileNotFoundError:
+            raise Problem(404, "the analysis has no series any more; it is being deleted") from None
