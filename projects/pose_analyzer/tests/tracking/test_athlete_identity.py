@@ -109,3 +109,22 @@ def test_the_silhouette_of_the_test_athlete_is_one_person(people, exercise):
         times = np.array([truth.timestamp_s for truth in truths[::every]])
         missed = (times > times.mean()) & (times < times.mean() + 0.9)
         assert _track(people, times, boxes, missed) == {1}
+
+
+@pytest.mark.parametrize("missed", [1, 2, 8])
+def test_a_body_that_folded_up_before_the_lens_and_comes_up_again_keeps_the_id(people, missed):
+    """The sit-up seen from behind the head: the box shrinks to the shoulders' breadth, is lost, and comes back as large as before."""
+    heights = [*np.linspace(0.9, 0.35, 6), *[None] * missed, 0.8, 0.9, 0.9]
+    boxes = [None if h is None else np.array([300 - 0.2 * h * BODY_PX, 700 - h * BODY_PX, 300 + 0.2 * h * BODY_PX, 700]) for h in heights]
+    times = np.arange(len(heights)) / 15
+    assert _track(people, times, boxes, [b is None for b in boxes]) == {1}
+
+
+def test_somebody_three_times_as_large_at_the_same_place_is_somebody_else(people):
+    small, large = np.array([300, 500, 340, 600]), np.array([220, 200, 400, 610])
+    tracker = ByteTracker()
+    for i in range(10):
+        tracker.update(people([small]), timestamp_s=i / 15)
+    tracker.update(people([]), timestamp_s=10 / 15)
+    later = [tracker.update(people([large]), timestamp_s=i / 15).track_ids.tolist() for i in (11, 12)]
+    assert later == [[-1], [2]]

@@ -26,11 +26,11 @@ BUFFER_RATE_HZ = 30.0
 _LOW_SCORE_COST = 0.5
 _UNCONFIRMED_COST = 0.7
 # A lone track takes a lone detection inside the 99.9 % gate of its centre (chi squared, 2 degrees of freedom), or
-# within half a body length: so far the centre moves when somebody drops to the floor. The longer sides, about a
-# body length each, must agree by a factor of 2 (crouched or upright).
+# within half a body length: so far the centre moves when somebody drops to the floor. The longer sides must agree by
+# a factor of 3: whoever lies with head or feet to the camera shows the breadth of the shoulders, a third of the stature.
 _LONE_GATE = 13.8
 _LONE_DISTANCE = 0.5
-_LONE_SIZE_RATIO = 2.0
+_LONE_SIZE_RATIO = 3.0
 _TIME_TOLERANCE_S = 1e-6
 
 
@@ -265,15 +265,22 @@ def _match_lone(prediction: BoxPrediction, boxes: NDArray[np.float64], high: NDA
     free_boxes = np.flatnonzero(high & (track_of < 0))
     if not len(free_tracks) or not len(free_boxes):
         return
-    known = prediction.position[:, 2:].max(1).clip(1)[:, None]
+    # A body that was folding up when it was lost has either gone on or turned back: both are believed.
+    states = (prediction.position, prediction.seen)
+    possible = np.any([_alike(state, boxes, prediction.centre_distance(boxes) <= _LONE_GATE) for state in states], axis=0)
+    rows, columns = lone_pairs(possible)
+    free = np.isin(rows, free_tracks) & np.isin(columns, free_boxes)
+    track_of[columns[free]] = rows[free]
+
+
+def _alike(state: NDArray[np.float64], boxes: NDArray[np.float64], expected: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(t, n) whether boxes of (t, 4) states are about as large as (n, 4) px boxes, and near to them or expected there."""
+    known = state[:, 2:].max(1).clip(1)[:, None]
     seen = (boxes[:, 2:] - boxes[:, :2]).max(1).clip(1)[None]
     similar = np.maximum(known / seen, seen / known) <= _LONE_SIZE_RATIO
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    distance = np.linalg.norm(prediction.position[:, None, :2] - centres, axis=-1) / np.maximum(known, seen)
-    near = (distance <= _LONE_DISTANCE) | (prediction.centre_distance(boxes) <= _LONE_GATE)
-    rows, columns = lone_pairs(near & similar)
-    free = np.isin(rows, free_tracks) & np.isin(columns, free_boxes)
-    track_of[columns[free]] = rows[free]
+    distance = np.linalg.norm(state[:, None, :2] - centres, axis=-1) / np.maximum(known, seen)
+    return similar & ((distance <= _LONE_DISTANCE) | expected)
 
 
 def _free(tracks: NDArray[np.bool_], track_of: NDArray[np.intp]) -> NDArray[np.intp]:

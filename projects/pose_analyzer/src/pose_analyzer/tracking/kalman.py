@@ -42,11 +42,13 @@ class BoxPrediction:
         velocity: (t, 4) px/s.
         covariance: (3, t, 4): variance of the position, its covariance with the velocity, variance of the
             velocity.
+        seen: (t, 4) px: the position when each was seen last.
     """
 
     position: NDArray[np.float64]
     velocity: NDArray[np.float64]
     covariance: NDArray[np.float64]
+    seen: NDArray[np.float64]
 
     @property
     def boxes_xyxy(self) -> NDArray[np.float64]:
@@ -124,6 +126,7 @@ class BoxKalman:
                     kept**2 * vv + dt**2 * q,
                 ]
             ),
+            self._position.copy(),
         )
 
     def update(self, prediction: BoxPrediction, rows: NDArray[np.intp], boxes_xyxy: NDArray[np.floating], now_s: float) -> None:
