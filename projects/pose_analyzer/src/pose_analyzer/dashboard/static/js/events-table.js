@@ -11,8 +11,6 @@ const KINDS = {
   rep_partial: ["warn", "Partial repetition"],
   rep_abandoned: ["warn", "Abandoned repetition"],
   form_deviation: ["warn", "Form"],
-  person_entered: ["", "Person came into view"],
-  person_left: ["", "Person left"],
   stream_lost: ["bad", "Camera lost"],
   stream_resumed: ["good", "Camera is back"],
   source_damaged: ["bad", "Recording damaged"],
@@ -22,7 +20,9 @@ const KINDS = {
 function whatOf(event, several) {
   const [, words] = KINDS[event.type] ?? ["", event.type.replace(/_/g, " ")];
   const ordinal = ordinalOf(event);
-  const who = event.track_id >= 0 && (several || event.type.startsWith("person_")) ? ` · person ${event.track_id}` : "";
+  const who = event.track_id >= 0 && several ? ` · person ${event.track_id}` : "";
+  if (event.type === "person_entered") return `Person ${event.track_id} came into view`;
+  if (event.type === "person_left") return `Person ${event.track_id} left`;
   if (event.type === "hold_completed") return `Hold of ${number(event.value, 1)} s${who}`;
   if (event.type === "form_deviation") return `${event.message || words}${who}`;
   return `${words}${ordinal === null ? "" : ` ${ordinal}`}${who}`;

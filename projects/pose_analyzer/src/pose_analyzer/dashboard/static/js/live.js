@@ -202,22 +202,16 @@ export class Live {
     else if (message.type === "frame") this.take(message, picture);
     else if (message.type === "state") {
       this.streamState = { state: message.state, reason: message.reason };
+      const fresh = this.run.log.add(message.events);
+      if (fresh.length) this.tell(fresh);
       this.refreshState();
     } else if (message.type === "error") this.cues.show({ text: message.detail ?? "The server reports a problem.", level: "bad" });
   }
 
   greet(hello) {
-    if (!hello.stream) {
-      // The webcam's greeting: it has a skeleton and no stream of its own.
-      if (hello.skeleton) this.stage.setSkeleton(hello.skeleton);
-      if (hello.exercise) this.setExercise(hello.exercise);
-      this.run.reset(`webcam ${seconds()}`);
-      this.strips.forget();
-      this.showPerson();
-      return;
-    }
     const isNew = this.run.greet(hello);
-    this.streamState = { state: hello.stream.state, reason: hello.stream.error };
+    // One's own pictures are live as soon as they may be sent.
+    this.streamState = { state: this.webcam ? "live" : hello.stream.state, reason: hello.stream.error };
     this.stage.setSkeleton(hello.skeleton);
     this.setExercise(hello.exercise);
     if (isNew) {
@@ -252,7 +246,6 @@ export class Live {
   }
 
   take(message, picture) {
-    if (message.skeleton) this.stage.setSkeleton(message.skeleton);
     const before = this.run.selected;
     const { fresh, isNew } = this.run.take(message, seconds());
     if (isNew) {

@@ -36,7 +36,7 @@ export function drawPeople(context, placed, people, { plan: how, joints, selecte
   for (const person of order) {
     const isChosen = person.track_id === selected || people.length === 1;
     const spots = person.keypoints.map((k) => (k && k[2] >= LEAST ? { ...project(placed, k[0], k[1]), confidence: k[2] } : null));
-    const height = (person.box[3] - person.box[1]) * placed.scale;
+    const height = heightOf(person) * placed.scale;
     const weight = Math.max(1.6 * ratio, Math.min(height / 85, 5 * ratio));
     context.save();
     context.globalAlpha = isChosen ? 1 : 0.55;
@@ -76,6 +76,14 @@ function drawBones(context, how, spots, weight) {
     context.stroke();
   }
   context.globalAlpha = base;
+}
+
+/** How tall a person is in the picture, px; from the points when the box is not known. */
+function heightOf(person) {
+  const tall = person.box[3] - person.box[1];
+  if (tall > 0) return tall;
+  const ys = person.keypoints.filter(Boolean).map((k) => k[1]);
+  return ys.length ? Math.max(...ys) - Math.min(...ys) : 0;
 }
 
 /** Unsure points fade, but stay to be seen. */

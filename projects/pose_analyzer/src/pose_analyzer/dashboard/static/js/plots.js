@@ -1,8 +1,10 @@
 // The replay's plot. plotly.js is large, so it is loaded only when a replay is opened.
 
+import { el } from "./dom.js";
 import { jointTitle } from "./geometry.js";
 import { counts, isRepetition, ordinalOf } from "./tempo.js";
 
+const MAP_STYLE = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130da53";
 let loading = null;
 
 /** Load plotly.js once; rejects when the server has none. */
@@ -10,6 +12,9 @@ export function loadPlotly() {
   const version = document.documentElement.dataset.plotly;
   if (!version) return Promise.reject(new Error("This server has no plotly.js installed, so there is no plot."));
   loading ??= new Promise((resolve, reject) => {
+    // plotly.js brings a style sheet for maps, which this page has none of and whose policy refuses it; an element
+    // of that sheet's id keeps it from being tried.
+    document.head.append(el("meta", { id: MAP_STYLE }));
     const script = document.createElement("script");
     script.src = `/assets/plotly.min.js?v=${encodeURIComponent(version)}`;
     script.addEventListener("load", () => resolve(globalThis.Plotly));
@@ -60,9 +65,9 @@ function marksOf(events, ink) {
     xref: "x",
     yref: "paper",
     yanchor: "bottom",
-    text: `<b>${ordinalOf(event) ?? "·"}</b>`,
+    text: String(ordinalOf(event) ?? "·"),
     showarrow: false,
-    font: { size: 12, color: counts(event) ? ink.good : ink.warn },
+    font: { size: 12, weight: 700, color: counts(event) ? ink.good : ink.warn },
   }));
 }
 
@@ -89,7 +94,7 @@ export async function drawPlot(box, { times, lines, joints, events }, onPick) {
     showlegend: false,
   }));
   const layout = {
-    margin: { l: 46, r: 12, t: 26, b: 36 },
+    margin: { l: 58, r: 16, t: 26, b: 44 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink.muted },
@@ -101,9 +106,9 @@ export async function drawPlot(box, { times, lines, joints, events }, onPick) {
     annotations: marksOf(events, ink),
   };
   joints.forEach((joint, i) => {
-    const gap = 0.1 / rows;
+    const gap = 0.08;
     layout[`yaxis${i === 0 ? "" : i + 1}`] = {
-      domain: [1 - (i + 1) / rows + gap, 1 - i / rows - (i === 0 ? 0 : gap)],
+      domain: [1 - (i + 1) / rows + (i === rows - 1 ? 0 : gap), 1 - i / rows],
       gridcolor: ink.grid,
       zeroline: false,
       ticksuffix: "°",

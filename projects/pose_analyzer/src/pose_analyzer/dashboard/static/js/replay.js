@@ -257,13 +257,17 @@ export class Replay {
   }
 
   async loadPlot(base, profile, turn) {
+    if (this.person === null) {
+      setText(this.plotNote, "Nobody was found in this recording.");
+      return;
+    }
     try {
       const joints = jointsOf(profile);
       const names = joints.flatMap((joint) => [`left_${joint}_deg`, `right_${joint}_deg`]);
       const columns = ["timestamp_s", "track_id", ...names].join(",");
       const answer = await get(`${base}/series?format=json&columns=${encodeURIComponent(columns)}`);
       if (turn !== this.turn) return;
-      this.series = { columns: answer.columns ?? answer.series ?? answer, names: names.filter((n) => n in (answer.columns ?? answer.series ?? answer)) };
+      this.series = { columns: answer.columns, names };
       await this.redrawPlot();
     } catch (error) {
       if (turn !== this.turn) return;
@@ -281,7 +285,7 @@ export class Replay {
     const filled = lines.filter((line) => line.values.some((v) => v !== null));
     const joints = [...new Set(filled.map((line) => line.joint))];
     this.plotNote.hidden = joints.length > 0;
-    setText(this.plotNote, "Nobody was found in this recording.");
+    setText(this.plotNote, "No joint angle could be measured.");
     this.plot.hidden = joints.length === 0;
     if (joints.length === 0) return;
     await drawPlot(this.plot, { times, lines: filled, joints, events: this.ownRepetitions() }, (time) => this.player?.seek(time));

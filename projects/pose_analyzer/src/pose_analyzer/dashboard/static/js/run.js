@@ -34,8 +34,10 @@ export class Run {
    * @returns {boolean} whether it is another run than before
    */
   greet(hello) {
-    const id = `${hello.stream.id}|${hello.stream.started_at}`;
-    const isNew = id !== this.id;
+    // A page's own pictures begin a new run with each greeting; other streams are known by when they were made.
+    const isOwn = hello.stream.kind === "push";
+    const id = `${hello.stream.id}|${hello.stream.created_at}`;
+    const isNew = isOwn || id !== this.id;
     if (isNew) this.reset(id);
     this.stream = hello.stream;
     this.skeleton = hello.skeleton;
@@ -56,6 +58,8 @@ export class Run {
   take(message, now) {
     this.health.note(now, message);
     const fresh = this.log.add(message.events);
+    // A camera that was lost may come back with a clock that begins again.
+    if (message.timestamp_s < this.time - 1) this.restartClock();
     const isNew = message.timestamp_s > this.time;
     if (isNew) {
       this.time = message.timestamp_s;
@@ -66,6 +70,13 @@ export class Run {
       this.emptySince = message.people.length === 0 ? (this.emptySince ?? now) : null;
     }
     return { fresh, isNew };
+  }
+
+  restartClock() {
+    this.time = -Infinity;
+    this.histories.clear();
+    this.seenAt.clear();
+    this.holdStart.clear();
   }
 
   see(person) {
@@ -95,7 +106,7 @@ export class Run {
     if (this.selected !== null && this.time - (this.seenAt.get(this.selected) ?? -Infinity) <= KEEP_S) return;
     const people = (this.frame?.people ?? []).filter((p) => p.track_id >= 0);
     if (people.length === 0) return;
-    const size = (p) => (p.box[2] - p.box[0]) * (p.box[3] - p.box[1]);
+    const size = (p) => (p.box[2] - p.box[0]) * (p.box[3] - p.box[1]) || 0;
     const best = people.reduce((a, b) => {
       const more = (b.repetition?.count ?? 0) - (a.repetition?.count ?? 0);
       return more > 0 || (more === 0 && size(b) > size(a)) ? b : a;

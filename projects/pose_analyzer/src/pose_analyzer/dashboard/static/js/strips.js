@@ -115,6 +115,7 @@ export class Strips {
     c.textBaseline = "alphabetic";
     c.fillStyle = colours.text;
     c.fillText(jointTitle(joint), area.x, area.y - 7);
+    this.titleWidth = c.measureText(jointTitle(joint)).width;
   }
 
   bands(area, at, numbered) {
@@ -127,11 +128,13 @@ export class Strips {
       c.beginPath();
       c.roundRect(x1, area.y, x2 - x1, area.height, 3);
       c.fill();
-      if (!numbered || x2 - x1 < 12) continue;
-      c.font = `700 11px ${FONT}`;
+      // Beside the band of one at the edge there may be the title.
+      const middle = (x1 + x2) / 2;
+      if (!numbered || x2 - x1 < 12 || middle < area.x + this.titleWidth + 14) continue;
+      c.font = `700 12px ${FONT}`;
       c.textAlign = "center";
       c.fillStyle = counts(event) ? colours.good : colours.warn;
-      c.fillText(String(ordinalOf(event) ?? "·"), (x1 + x2) / 2, area.y + 12);
+      c.fillText(String(ordinalOf(event) ?? "·"), middle, area.y - 7);
     }
   }
 
