@@ -33,15 +33,28 @@ def encode(header: Mapping[str, Any], payload: bytes = b"") -> bytes:
         >>> encode({"type": "stop"})
         b'\x00\x00\x00\x0f\x00\x00\x00\x00{"type":"stop"}'
     """
-    try:
-        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
-        raise WorkerError(f"a message holds what JSON does not: {error}") from error
+    text = to_json(header).encode()
     if len(text) > MAX_HEADER_BYTES or len(payload) > MAX_PAYLOAD_BYTES:
         raise WorkerError(
             f"a message has at most {MAX_HEADER_BYTES} + {MAX_PAYLOAD_BYTES} bytes of header and payload, got {len(text)} + {len(payload)}"
         )
     return LENGTHS.pack(len(text), len(payload)) + text + payload
+
+
+def to_json(value: Any) -> str:
+    """A value of plain types as compact, strict JSON.
+
+    Raises:
+        WorkerError: It holds what JSON does not.
+
+    Example:
+        >>> to_json({"angle": None, "count": 3})
+        '{"angle":null,"count":3}'
+    """
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise WorkerError(f"a message holds what JSON does not: {error}") from error
 
 
 def decode_lengths(data: bytes) -> tuple[int, int]:

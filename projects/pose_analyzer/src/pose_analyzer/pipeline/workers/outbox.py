@@ -116,7 +116,9 @@ class Outbox:
                 self._channel.send({"type": "alive"})
 
     def _send_frame(self, frame: dict[str, Any], image: NDArray[np.uint8]) -> None:
-        pictures = [(width, encode_preview(image, width)) for width in self.widths]
+        # What is as wide as the source or wider is the source: encoded once.
+        widths = sorted({min(width, image.shape[1]) for width in self.widths})
+        pictures = [(width, encode_preview(image, width)) for width in widths]
         frame["images"] = [{"width": width, "bytes": len(data)} for width, data in pictures]
         self._channel.send(frame, b"".join(data for _, data in pictures))
 

@@ -122,7 +122,7 @@ class _StreamSession:
             header = message[0]
             if header["type"] == "watch":
                 widths = header.get("widths") or []
-                self._outbox.widths = tuple(sorted({max(16, min(int(width), 3840)) for width in widths})[-_MAX_WIDTHS:])
+                self._outbox.widths = tuple(sorted({max(16, min(int(width), 3840)) for width in widths})[:_MAX_WIDTHS])
             elif header["type"] == "pause":
                 self._gate.close()
             elif header["type"] == "resume":
