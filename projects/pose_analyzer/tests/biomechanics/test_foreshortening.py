@@ -142,6 +142,12 @@ def test_a_trunk_that_points_at_the_camera_makes_no_hip_angle_and_upright_shanks
     assert math.isnan(row["left_knee_flexion_in_plane_deg"])
 
 
+def test_legs_guessed_behind_a_trunk_that_points_at_the_camera_make_no_knee_angle():
+    row = seen(stick_person(trunk_pitch_deg=8, thigh_pitch_deg=100, shank_pitch_deg=-80), 0)
+    assert row["left_knee_flexion_deg"] == pytest.approx(180, abs=1)
+    assert math.isnan(row["left_knee_flexion_in_plane_deg"])
+
+
 # --- what is missing ----------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("hidden", "lost"),

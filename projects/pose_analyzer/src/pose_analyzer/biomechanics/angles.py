@@ -23,7 +23,7 @@ proportions (Drillis and Contini 1966) as near to its root as it is seen, in tru
 the middle joint is hidden or points at the camera, and serve counting, not measuring; image plane only. Where the trunk
 points at the camera there is no reading. Three more stand-ins, from heights, are described in `heights`: `trunk_rise_deg`,
 `shoulder_over_knee_deg` and `arm_raise_deg`. `knee_flexion_in_plane_deg` and `hip_flexion_in_plane_deg` are the angles of the
-first rows where the view shows both segments well enough (`foreshortening`), and no reading elsewhere.
+first rows where the view shows the trunk and both segments well enough (`foreshortening`), and no reading elsewhere.
 
 The same names (without stand-ins and `in_plane`) with `_3d_deg` come from `world_xyz_m`. Image angles are projections: true for movement in
 the image plane, and smaller or larger elsewhere. They are measured in pixels, never in coordinates divided by width and

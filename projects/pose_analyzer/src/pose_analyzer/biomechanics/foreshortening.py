@@ -66,12 +66,15 @@ def trunk_length_px(xy: Array, skeleton: Skeleton, min_px: Array) -> Array:
 
 
 def in_plane(xy: Array, skeleton: Skeleton, min_px: Array) -> NDArray[np.bool_]:
-    """(n, 4) whether both segments of the angles of `IN_PLANE_NAMES` are seen at half of their length or more."""
+    """(n, 4) whether trunk and segments of the angles of `IN_PLANE_NAMES` are seen at half of their length or more.
+
+    The knee needs the trunk, too: legs behind a trunk that points at the camera are hidden by it, and guessed.
+    """
     shoulder, hip, knee, ankle = points_of(xy, skeleton, "shoulder", "hip", "knee", "ankle")
     unit = trunk_length_px(xy, skeleton, min_px) * _LEAST_SHARE / STATURE_SHARE["trunk"]
     segments = {"trunk": trunk_axis(shoulder, hip), "thigh": knee - hip, "shank": ankle - knee}
     trunk, thigh, shank = (np.linalg.norm(segment, axis=-1) >= unit * STATURE_SHARE[name] for name, segment in segments.items())
-    return np.concatenate([thigh & shank, trunk & thigh], axis=1)
+    return np.concatenate([trunk & thigh & shank, trunk & thigh], axis=1)
 
 
 @cache
