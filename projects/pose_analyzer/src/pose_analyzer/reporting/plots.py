@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {"left": "#e8710a", "right": "#1c7ed6", "": "#495057"}
 _BANDS = {EventType.REP_COMPLETED: "#2b8a3e", EventType.REP_PARTIAL: "#f08c00", EventType.HOLD_COMPLETED: "#5f3dc4"}
+_STAND_INS = ("_fold", "_in_plane", "trunk_rise", "shoulder_over_knee", "arm_raise", "upper_arm_lean")
 _JOINT_ORDER = ("knee_flexion", "hip_flexion", "elbow_flexion", "shoulder", "ankle", "trunk")
 
 
@@ -95,8 +96,8 @@ def _groups(own: Series, wanted: Sequence[str] | None) -> dict[str, list[str]]:
                 raise PoseAnalyzerError(f"no angle {w!r} in this session; there are {', '.join(groups)}")
             chosen[joint] = names
         return chosen
-    # Folds are helpers of the counter and dorsiflexion is noisy in the image plane: drawn on demand only.
-    groups = {j: names for j, names in groups.items() if not j.endswith("_fold") and not j.startswith("ankle")} or groups
+    # Stand-ins are helpers of the counter and dorsiflexion is noisy in the image plane: drawn on demand only.
+    groups = {j: names for j, names in groups.items() if not j.endswith(_STAND_INS) and not j.startswith("ankle")} or groups
     moved = {joint: max(_spread(own[n]) for n in names) for joint, names in groups.items()}
     best = sorted(groups, key=lambda joint: moved[joint], reverse=True)[:4]
 
