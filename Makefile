@@ -17,7 +17,7 @@ help: ## List the targets
 setup: ## Install everything and check it
 	@$(call task,validate-env)
 
-run: demo ## What make demo does
+run: pose-api ## Start the API and the live page on http://127.0.0.1:8001
 
 demo: ## Analyse the built-in clip; results lie in out/demo
 	@$(call task,demo)

@@ -16,7 +16,7 @@ import yaml
 
 from pose_analyzer.api import create_app
 from pose_analyzer.api.main import main
-from shared_utils.service import ServiceSettings
+from pose_analyzer.api.settings import PoseApiSettings
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -30,8 +30,13 @@ def get(app: Any, path: str, **headers: str) -> httpx.Response:
 
 
 @pytest.fixture
-def app():
-    return create_app()
+def settings(tmp_path):
+    return PoseApiSettings(data_dir=tmp_path / "data", readiness_timeout_s=120)
+
+
+@pytest.fixture
+def app(settings):
+    return create_app(settings)
 
 
 def test_the_default_detectors_weights_are_here_and_copyleft_is_told(app):
@@ -81,20 +86,19 @@ def test_devices_end_with_the_processor(app):
     assert get(app, "/v1/devices").json()[-1]["device"] == "cpu"
 
 
-def test_it_is_ready_when_weights_and_exercises_are_there(monkeypatch):
-    app = create_app(ServiceSettings(readiness_timeout_s=120))
-    assert get(app, "/readyz").json()["checks"] == {"weights": "ok", "exercises": "ok"}
+def test_it_is_ready_when_weights_exercises_and_database_are_there(app, monkeypatch):
+    assert get(app, "/readyz").json()["checks"] == {"weights": "ok", "exercises": "ok", "database": "ok"}
     monkeypatch.setattr("pose_analyzer.api.app._DEFAULT_WEIGHTS", ("yolo11x-pose",))
     monkeypatch.setenv("POSE_MODELS_DIR", "/nowhere")
     monkeypatch.setenv("XDG_CACHE_HOME", "/nowhere")
     answer = get(app, "/readyz")
     assert answer.status_code == 503
-    assert answer.json()["checks"] == {"weights": "failed", "exercises": "ok"}
+    assert answer.json()["checks"] == {"weights": "failed", "exercises": "ok", "database": "ok"}
 
 
-def test_it_is_not_ready_without_exercises(monkeypatch):
+def test_it_is_not_ready_without_exercises(settings, monkeypatch):
     monkeypatch.setattr("pose_analyzer.api.app.list_profiles", list)
-    answer = get(create_app(ServiceSettings(readiness_timeout_s=120)), "/readyz")
+    answer = get(create_app(settings), "/readyz")
     assert (answer.status_code, answer.json()["checks"]["exercises"]) == (503, "failed")
 
 
@@ -103,8 +107,10 @@ def test_requests_are_counted_by_route(app):
     assert 'pose_http_requests_total{method="GET",route="/v1/exercises/{name}",status="200"} 1.0' in get(app, "/metrics").text
 
 
-def test_with_a_token_nobody_else_comes_in():
-    app = create_app(ServiceSettings(host="0.0.0.0", token="a-long-enough-token"))  # type: ignore[arg-type]
+def test_with_a_token_nobody_else_comes_in_but_the_page_may_ask_for_it(tmp_path):
+    app = create_app(PoseApiSettings(data_dir=tmp_path, host="0.0.0.0", token="a-long-enough-token"))  # type: ignore[arg-type]
+    assert get(app, "/").status_code == 200
+    assert get(app, "/v1/streams").status_code == 401
     assert get(app, "/v1/models").status_code == 401
     assert get(app, "/v1/models", Authorization="Bearer a-long-enough-token").status_code == 200
     assert get(app, "/healthz").status_code == 200
@@ -116,9 +122,16 @@ def test_listening_for_others_without_a_token_is_refused(capsys, monkeypatch):
     assert "listening on 0.0.0.0 needs a token" in capsys.readouterr().err
 
 
-def test_a_server_of_its_own_answers_and_stops_when_told():
+def test_a_data_folder_that_cannot_be_used_is_one_sentence(tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("HTTP_API_DATA_DIR", str(tmp_path / "file"))
+    assert main(["--port", "0"]) == 2
+    assert "data_dir" in capsys.readouterr().err
+
+
+def test_a_server_of_its_own_answers_and_stops_when_told(tmp_path):
     command = [sys.executable, "-m", "pose_analyzer.api.main", "--host", "127.0.0.1", "--port", "0", "--log-level", "WARNING"]
-    env = {k: v for k, v in os.environ.items() if not k.startswith("HTTP_API_")}
+    env = {k: v for k, v in os.environ.items() if not k.startswith("HTTP_API_")} | {"HTTP_API_DATA_DIR": str(tmp_path)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as server:
         try:
             assert server.stdout is not None

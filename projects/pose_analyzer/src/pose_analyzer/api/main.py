@@ -20,7 +20,7 @@ def main(words: Sequence[str] | None = None) -> int:
         Exit status: 0 stopped as asked, 2 wrong settings or the port is taken.
     """
     return serve_command(
-        words, program="python -m pose_analyzer.api.main", title="pose API", settings_cls=PoseApiSettings, create_app=create_app
+        words, program="python -m pose_analyzer.api.main", title="pose API", settings_cls=PoseApiSettings, create_app=create_app, page="/"
     )
 
 

@@ -86,7 +86,12 @@ def sessions_router(store: Store) -> APIRouter:
         return SessionView.of(await _find(store, session_id))
 
     @router.get("/{session_id}/events", responses=_RESPONSES)
-    async def session_events(session_id: SessionId, type: EventType | None = None, limit: Limit = 100, cursor: Cursor = None) -> EventPage:
+    async def session_events(
+        session_id: SessionId,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+        type: Annotated[EventType | None, Query(description="Only this kind.")] = None,  # noqa: A002  # its name in the query
+    ) -> EventPage:
         """What happened in a session, in order; `type` keeps one kind."""
         await _find(store, session_id)
         types = () if type is None else (type,)

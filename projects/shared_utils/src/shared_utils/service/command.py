@@ -22,7 +22,13 @@ Settings = TypeVar("Settings", bound=ServiceSettings)
 
 
 def serve_command(
-    words: Sequence[str] | None, *, program: str, title: str, settings_cls: type[Settings], create_app: Callable[[Settings], FastAPI]
+    words: Sequence[str] | None,
+    *,
+    program: str,
+    title: str,
+    settings_cls: type[Settings],
+    create_app: Callable[[Settings], FastAPI],
+    page: str = "/docs",
 ) -> int:
     """Serve until Ctrl-C or SIGTERM.
 
@@ -35,6 +41,7 @@ def serve_command(
         title: What it serves, for people.
         settings_cls: Its settings; their default port is the one that `--help` names.
         create_app: Makes the application from the settings.
+        page: Path that people open in a browser.
 
     Returns:
         Exit status: 0 stopped as asked, 2 wrong settings or the port is taken.
@@ -48,7 +55,7 @@ def serve_command(
     flags = parser.parse_args(words)
 
     def tell(address: str) -> None:
-        sys.stdout.write(f"{title} on {address} (for people: {address}/docs)\n")
+        sys.stdout.write(f"{title} on {address} (open {address}{page} in a browser)\n")
         sys.stdout.flush()
 
     try:
