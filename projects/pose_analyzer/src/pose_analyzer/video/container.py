@@ -223,7 +223,7 @@ def open_url(address: Address, *, max_pixels: int = MAX_PIXELS, timeouts_s: tupl
         address: The address of a stream.
         max_pixels: Largest picture that may be decoded, px.
         timeouts_s: Longest wait for the connection and for the next packet, seconds.
-        live: Prefer little delay over smoothness.
+        live: Begin with the first picture, without measuring the rate first.
 
     Raises:
         MissingSourceError: Nothing answers there.
@@ -244,7 +244,12 @@ def open_url(address: Address, *, max_pixels: int = MAX_PIXELS, timeouts_s: tupl
         # What people say is not asked for.
         options["allowed_media_types"] = "video"
     if live:
-        options["fflags"] = "nobuffer"
+        # Not "nobuffer": that throws away what was read while the stream was recognised, the first key frame with it, and nothing
+        # can be shown until the next one, often seconds later.
+        options["fpsprobesize"] = "0"
+        if scheme in {"rtsp", "rtsps"}:
+            # The codec stands in the session's description.
+            options["analyzeduration"] = "1000000"
     return open_input(address, address.value, None, options, timeouts_s)
 
 
