@@ -25,7 +25,7 @@ function whatOf(event, several) {
   if (event.type === "person_left") return `Person ${event.track_id} left`;
   if (event.type === "hold_completed") return `Hold of ${number(event.value, 1)} s${who}`;
   if (event.type === "form_deviation") return `${event.message || words}${who}`;
-  return `${words}${ordinal === null ? "" : ` ${ordinal}`}${who}`;
+  return `${words}${ordinal === null ? "" : `\u00a0${ordinal}`}${who}`;
 }
 
 /** One row. */

@@ -74,8 +74,7 @@ export function describe({ link, stream, people, emptyFor, slow, seen, now }) {
   if (link.kind === "idle") return { key: "idle", label: "Ready", detail: "Choose a source." };
   if (link.kind === "waiting") {
     const left = Math.max(0, Math.ceil((link.retryAt ?? now) - now));
-    const what = seen ? "Connection lost" : "The server does not answer";
-    return { key: "lost", label: "Lost", detail: `${what}. ${left > 0 ? `Next try in ${left} s.` : "Trying now …"}` };
+    return { key: "lost", label: "Lost", detail: `The server does not answer. ${left > 0 ? `Next try in ${left} s.` : "Trying now …"}` };
   }
   if (kind === "lost") return { key: "lost", label: "Camera lost", detail: stream.reason || "The server keeps trying to reach it." };
   if (link.kind === "connecting") return { key: "connecting", label: "Connecting", detail: link.reason ?? "Reaching the source …" };

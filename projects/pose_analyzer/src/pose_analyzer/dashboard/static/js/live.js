@@ -69,6 +69,7 @@ export class Live {
     this.profile = await this.profileOf(source.exercise);
     if (turn !== this.turn) return;
     try {
+      if (this.profile) this.setExercise({ ...this.profile, kind: this.exercises.kindOf(source.exercise) });
       if (source.kind === "webcam") await this.startWebcam(source);
       else await this.startStream(source, turn);
     } catch (error) {
@@ -109,7 +110,6 @@ export class Live {
   }
 
   async startWebcam(source) {
-    this.setExercise(this.profile && { ...this.profile, kind: this.exercises.kindOf(source.exercise) });
     this.webcam = new Webcam({
       video: this.video,
       exercise: source.exercise ?? null,
@@ -186,8 +186,9 @@ export class Live {
     this.strips.forget();
     this.cues.clear();
     this.table.reset([], false);
-    this.score.setExercise(null);
-    this.showPerson();
+    setText(byId("source-facts"), "");
+    this.profile = null;
+    this.setExercise(this.source?.exercise ? { name: this.source.exercise, kind: this.exercises.kindOf(this.source.exercise) } : null);
   }
 
   onStatus(status) {
@@ -418,7 +419,7 @@ export class Live {
 
 const NOTICES = {
   connecting: (live) => `Opening ${live.source?.kind === "demo" ? "the demo" : (live.source?.label ?? "the source")}`,
-  lost: (live) => (live.link.kind === "waiting" ? "Connection lost" : "Camera lost"),
+  lost: (live) => (live.link.kind !== "waiting" ? "Camera lost" : live.run.frame ? "Connection lost" : "Not connected"),
   finished: (live) => {
     const total = [...live.run.repetitions.values()].reduce((sum, r) => sum + r.count, 0);
     return total ? `Finished: ${total} ${total === 1 ? "repetition" : "repetitions"}` : "Finished";

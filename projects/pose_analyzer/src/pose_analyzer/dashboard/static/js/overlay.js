@@ -93,6 +93,7 @@ function opacity(confidence) {
 
 function drawArcs(context, how, spots, person, { joints, ratio, height, taken, placed }) {
   const middle = project(placed, (person.box[0] + person.box[2]) / 2, 0).x;
+  const points = how.points.map(({ at }) => spots[at]).filter(Boolean);
   for (const joint of joints) {
     for (const side of ["left", "right"]) {
       const names = keypointsOf(joint, side);
@@ -104,7 +105,7 @@ function drawArcs(context, how, spots, person, { joints, ratio, height, taken, p
       if (!arc) continue;
       const radius = Math.max(9 * ratio, Math.min(height * 0.06, 34 * ratio));
       drawArc(context, at, arc, radius, COLOURS[side], ratio);
-      drawDegrees(context, `${Math.round(value)}°`, at, arc, radius, { side, ratio, taken, middle });
+      drawDegrees(context, `${Math.round(value)}°`, at, arc, radius, { side, ratio, taken, middle, points });
     }
   }
 }
@@ -127,7 +128,7 @@ function drawArc(context, at, arc, radius, colour, ratio) {
 }
 
 /** The number beside the joint, on the outer side of the body; left out where another number stands. */
-function drawDegrees(context, text, at, arc, radius, { side, ratio, taken, middle }) {
+function drawDegrees(context, text, at, arc, radius, { side, ratio, taken, middle, points }) {
   const size = 12.5 * ratio;
   context.font = `600 ${size}px ${FONT}`;
   const [width, tall] = [context.measureText(text).width + 10 * ratio, size + 6 * ratio];
@@ -138,14 +139,18 @@ function drawDegrees(context, text, at, arc, radius, { side, ratio, taken, middl
     { x: at.x + Math.cos(arc.middle) * (gap + width / 2), y: at.y + Math.sin(arc.middle) * (gap + tall / 2) },
     { x: at.x - outward * (gap + width / 2), y: at.y },
   ];
-  const free = places.find((p) => !taken.some((t) => Math.abs(t.x - p.x) < (t.width + width) / 2 && Math.abs(t.y - p.y) < (t.tall + tall) / 2));
-  if (!free) return;
-  taken.push({ ...free, width, tall });
-  pill(context, free.x - width / 2, free.y - tall / 2, width, tall, SHADE);
+  const meets = (p, t) => Math.abs(t.x - p.x) < (t.width + width) / 2 && Math.abs(t.y - p.y) < (t.tall + tall) / 2;
+  const free = places.filter((p) => !taken.some((t) => meets(p, t)));
+  if (free.length === 0) return;
+  // Of the free places the one that hides fewest points of the body.
+  const hidden = (p) => points.filter((s) => meets(p, { x: s.x, y: s.y, width: 8 * ratio, tall: 8 * ratio })).length;
+  const best = free.reduce((a, b) => (hidden(b) < hidden(a) ? b : a));
+  taken.push({ ...best, width, tall });
+  pill(context, best.x - width / 2, best.y - tall / 2, width, tall, SHADE);
   context.fillStyle = COLOURS[side];
   context.textAlign = "center";
   context.textBaseline = "middle";
-  context.fillText(text, free.x, free.y + 0.5 * ratio);
+  context.fillText(text, best.x, best.y + 0.5 * ratio);
 }
 
 function drawTag(context, how, spots, person, ratio, isChosen) {
