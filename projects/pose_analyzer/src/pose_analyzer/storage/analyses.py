@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, tuple_, update
+from sqlalchemy import Connection, Engine, Row, delete, func, insert, select, update
 
 from pose_analyzer.storage.engine import reading, writing
-from pose_analyzer.storage.paging import check_limit, cut, decode_cursor, microseconds_of, moment
+from pose_analyzer.storage.paging import check_limit, cut, decode_cursor, is_before, microseconds_of
 from pose_analyzer.storage.records import AnalysisRecord, AnalysisState, Page
 from pose_analyzer.storage.schema import analyses, sessions
 from pose_analyzer.storage.session_rows import from_row as session_from_row
@@ -61,7 +61,7 @@ class AnalysisTable:
             wanted = wanted.where(analyses.c.state == state.value)
         if cursor is not None:
             microseconds, analysis_id = decode_cursor(cursor, int, str)
-            wanted = wanted.where(tuple_(analyses.c.created_at, analyses.c.id) < tuple_(moment(microseconds), analysis_id))
+            wanted = wanted.where(is_before(analyses.c.created_at, analyses.c.id, microseconds, analysis_id))
         with reading(self._engine) as connection:
             records = [_from_row(row) for row in connection.execute(wanted)]
         return cut(records, limit, lambda r: (microseconds_of(r.created_at), r.id))

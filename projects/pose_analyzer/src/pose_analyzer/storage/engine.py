@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,7 @@ def open_engine(path: Path) -> Engine:
     event.listen(engine, "begin", _begin)
     try:
         _use_write_ahead_log(engine)
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, sqlite3.Error) as error:
         engine.dispose()
         raise StorageError(f"cannot use {path} as database: {reason(error)}; move it away or choose another data_dir") from error
     return engine
@@ -78,7 +79,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def reason(error: SQLAlchemyError) -> str:
+def reason(error: Exception) -> str:
     """The database's own words, without the statement and its values."""
     return str(getattr(error, "orig", None) or error).splitlines()[0]
 
@@ -87,7 +88,7 @@ def reason(error: SQLAlchemyError) -> str:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except DatabaseError as error:
+    except (DatabaseError, sqlite3.Error) as error:
         raise StorageError(f"the database failed: {reason(error)}") from error
 
 

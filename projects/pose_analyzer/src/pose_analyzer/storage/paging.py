@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from sqlalchemy import Column, ColumnElement, and_, or_
+
 from pose_analyzer.storage.errors import CursorError, StorageError
 from pose_analyzer.storage.records import Page
 
@@ -70,6 +72,20 @@ def cut(rows: Sequence[T], limit: int, key: Callable[[T], tuple[int | str, ...]]
     """A page out of up to `limit + 1` rows; the one too many tells that more follow."""
     items = tuple(rows[:limit])
     return Page(items, encode_cursor(*key(items[-1])) if len(rows) > limit else None)
+
+
+def is_before(at: Column[datetime], identity: Column[str], microseconds: int, last_id: str) -> ColumnElement[bool]:
+    """Condition for the rows that follow a key in a list that is newest first.
+
+    Args:
+        at: The time that the list is ordered by.
+        identity: What it is ordered by within one moment.
+        microseconds: Time of the last row that was given out.
+        last_id: Its identity.
+    """
+    # Compared with the column itself, so that the value takes the column's type; a row value would not.
+    last = moment(microseconds)
+    return or_(at < last, and_(at == last, identity < last_id))
 
 
 def microseconds_of(moment: datetime) -> int:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Select, delete, insert, select, tuple_, update
+from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from pose_analyzer.storage import event_rows, session_rows
@@ -15,7 +15,7 @@ from pose_analyzer.storage.analyses import AnalysisTable, change
 from pose_analyzer.storage.engine import open_engine, reading, writing
 from pose_analyzer.storage.errors import NoSuchSessionError, StorageError
 from pose_analyzer.storage.migrations import migrate
-from pose_analyzer.storage.paging import check_limit, cut, decode_cursor, microseconds_of, moment
+from pose_analyzer.storage.paging import check_limit, cut, decode_cursor, is_before, microseconds_of
 from pose_analyzer.storage.records import AnalysisState, Page, SessionKind, SessionRecord, StoredEvent
 from pose_analyzer.storage.schema import events as events_table
 from pose_analyzer.storage.schema import sessions as sessions_table
@@ -124,7 +124,6 @@ class Store:
             CursorError: The cursor is not of this list.
             StorageError: The limit is out of range.
         """
-        key = tuple_(sessions_table.c.started_at, sessions_table.c.id)
         wanted = (
             select(sessions_table).order_by(sessions_table.c.started_at.desc(), sessions_table.c.id.desc()).limit(check_limit(limit) + 1)
         )
@@ -132,7 +131,7 @@ class Store:
             wanted = wanted.where(sessions_table.c.kind == kind.value)
         if cursor is not None:
             microseconds, session_id = decode_cursor(cursor, int, str)
-            wanted = wanted.where(key < tuple_(moment(microseconds), session_id))
+            wanted = wanted.where(is_before(sessions_table.c.started_at, sessions_table.c.id, microseconds, session_id))
         with reading(self._engine) as connection:
             records = [session_rows.from_row(row._asdict()) for row in connection.execute(wanted)]
         return cut(records, limit, lambda r: (microseconds_of(r.started_at), r.id))
