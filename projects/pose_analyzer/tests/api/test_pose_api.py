@@ -102,6 +102,16 @@ def test_it_is_not_ready_without_exercises(settings, monkeypatch):
     assert (answer.status_code, answer.json()["checks"]["exercises"]) == (503, "failed")
 
 
+def test_files_are_named_where_the_service_has_a_folder_of_them(app, tmp_path):
+    assert get(app, "/v1/files").json() == {"items": []}
+    media = tmp_path / "media"
+    (media / "folder").mkdir(parents=True)
+    for name in ("b.mp4", "a.mov", ".hidden.mp4"):
+        (media / name).write_bytes(b"x")
+    other = create_app(PoseApiSettings(data_dir=tmp_path / "other", media_dir=media))
+    assert get(other, "/v1/files").json() == {"items": [{"name": "a.mov"}, {"name": "b.mp4"}]}
+
+
 def test_requests_are_counted_by_route(app):
     get(app, "/v1/exercises/squat")
     assert 'pose_http_requests_total{method="GET",route="/v1/exercises/{name}",status="200"} 1.0' in get(app, "/metrics").text

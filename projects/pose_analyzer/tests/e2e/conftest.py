@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+# Helpers of this folder are plain modules beside the tests; the import mode finds them through the path.
+sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
 from _pose_server import Server

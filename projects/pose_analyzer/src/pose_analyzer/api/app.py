@@ -17,7 +17,7 @@ from pose_analyzer.api.sessions import sessions_router
 from pose_analyzer.api.settings import PoseApiSettings
 from pose_analyzer.api.stream_sessions import StreamSessions
 from pose_analyzer.api.streams import StreamManager, streams_router
-from pose_analyzer.api.views import DeviceView, ExerciseView, ModelView
+from pose_analyzer.api.views import DeviceView, ExerciseView, FilePage, FileView, ModelView
 from pose_analyzer.dashboard import is_page_path, page_router
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise import ExerciseProfile, list_profiles, load_profile
@@ -78,7 +78,7 @@ def create_app(settings: PoseApiSettings | None = None, *, registry: CollectorRe
         "Pose analyzer",
         __version__,
         settings=settings,
-        routers=[page_router(), _router(profiles), analyses_router(jobs), streams_router(streams), sessions_router(store)],
+        routers=[page_router(), _router(profiles, settings), analyses_router(jobs), streams_router(streams), sessions_router(store)],
         readiness={
             "weights": _weights_are_here,
             "exercises": lambda: _require_some(profiles()),
@@ -122,7 +122,7 @@ def _require_some(profiles: Mapping[str, ExerciseProfile]) -> None:
         raise ExerciseError("there is no exercise profile; reinstall the package or set POSE_CONFIG_DIR")
 
 
-def _router(profiles: Callable[[], Mapping[str, ExerciseProfile]]) -> APIRouter:
+def _router(profiles: Callable[[], Mapping[str, ExerciseProfile]], settings: PoseApiSettings) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["knowledge"])
 
     @router.get("/devices")
@@ -148,4 +148,18 @@ def _router(profiles: Callable[[], Mapping[str, ExerciseProfile]]) -> APIRouter:
             raise Problem(404, f"there is no exercise {name[:80]!r}; there are {', '.join(known)}")
         return known[name]
 
+    @router.get("/files")
+    def files() -> FilePage:
+        """Recordings of the service's folder `media_dir` that may be played as streams, by name."""
+        return FilePage(items=[FileView(name=name) for name in _media_names(settings.media_dir)])
+
     return router
+
+
+def _media_names(folder: Path | None) -> list[str]:
+    if folder is None:
+        return []
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file())
+    except OSError:
+        return []

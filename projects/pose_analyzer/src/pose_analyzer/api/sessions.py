@@ -15,7 +15,8 @@ from shared_utils.data_models import EventType
 from shared_utils.service import Problem
 
 SessionId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the session.")]
-Cursor = Annotated[str | None, Query(max_length=200, description="`next_cursor` of the page before.")]
+Cursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,17}\.[0-9a-f]{32}$", description="`next_cursor` of the page before.")]
+EventCursor = Annotated[str | None, Query(pattern=r"^[0-9]{1,17}$", description="`next_cursor` of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=1000, description="Rows a page.")]
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -89,7 +90,7 @@ def sessions_router(store: Store) -> APIRouter:
     async def session_events(
         session_id: SessionId,
         limit: Limit = 100,
-        cursor: Cursor = None,
+        cursor: EventCursor = None,
         type: Annotated[EventType | None, Query(description="Only this kind.")] = None,  # noqa: A002  # its name in the query
     ) -> EventPage:
         """What happened in a session, in order; `type` keeps one kind."""

@@ -80,3 +80,17 @@ class ExerciseView(BaseModel):
             aliases=list(profile.aliases),
             kind="hold" if profile.is_hold else "repetitions",
         )
+
+
+class FileView(BaseModel):
+    """A recording that may be played as a stream."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(description="How to ask for it.")
+
+
+class FilePage(BaseModel):
+    """Recordings that may be played as streams."""
+
+    items: list[FileView]
