@@ -30,6 +30,7 @@ _EXIF_MATRICES = {
     7: (0, -1, -1, 0),
     8: (0, -1, 1, 0),
 }
+_LOOK_EVERY = 25
 _SANE_ASPECT = (Fraction(1, 5), Fraction(5))
 
 
@@ -65,6 +66,8 @@ class PictureConverter:
         self._reformatter = VideoReformatter()
         self._max_pixels = max_pixels
         self._exif_matrix = _EXIF_MATRICES.get(exif_orientation)
+        self._matrix: tuple[int, int, int, int] | None = None
+        self._has_looked, self._until_look = False, 0
         self.size = size
 
     def rgb(self, frame: VideoFrame) -> NDArray[np.uint8]:
@@ -85,10 +88,22 @@ class PictureConverter:
         if frame.interlaced_frame:
             image = _one_field(image)
         image = _square_pixels(image, self._aspect)
-        image = _upright(image, self._exif_matrix or _display_matrix(frame))
+        image = _upright(image, self._exif_matrix or self._turn(frame))
         if self.size is None:
             self.size = (image.shape[1], image.shape[0])
         return np.ascontiguousarray(fit(image, *self.size))
+
+    def _turn(self, frame: VideoFrame) -> tuple[int, int, int, int] | None:
+        """The display matrix, which holds for a whole stream: looked for in the first frame and now and then in a key frame.
+
+        PyAV's side data and its frame hold on to each other until Python's collector comes by; looked at in every frame, hundreds of
+        MB of pictures would wait for that.
+        """
+        if self._until_look <= 0 and (frame.key_frame or not self._has_looked):
+            self._matrix = _display_matrix(frame)
+            self._has_looked, self._until_look = True, _LOOK_EVERY
+        self._until_look -= 1
+        return self._matrix
 
     def check(self, frame: VideoFrame) -> None:
         """Refuse a frame of hostile size before memory is asked for.
