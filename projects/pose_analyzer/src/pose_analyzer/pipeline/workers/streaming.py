@@ -58,8 +58,10 @@ class _StreamSession:
         self._channel, self._order, self._detector = channel, order, detector
         self._outbox = Outbox(channel)
         self._gate = _Gate()
+        self._failure: BaseException | None = None
         self._restart_at_s: float | None = None
         self._source: Any = None
+        self._feed: _Feed | None = None
         self._frames = 0
         self._arrivals: deque[float] = deque()
         threading.Thread(target=self._listen, name="commands", daemon=True).start()
@@ -69,18 +71,18 @@ class _StreamSession:
             stack.callback(self._outbox.close)
             # Opening a camera waits for the network: the pipeline is built meanwhile.
             opening = threading.Thread(target=self._open, name="opening", daemon=True)
-            self._failure: BaseException | None = None
             opening.start()
             pipeline = stack.enter_context(self._order.build(self._detector))
             opening.join()
             if self._failure is not None:
                 raise self._failure
             source = stack.enter_context(self._source)
-            if self._channel.stop_requested.is_set():
-                return
             self._say_opened(pipeline.detector.skeleton)
             order = self._order.source
-            feed = stack.enter_context(_Feed(source, self._gate, pace=order.pace if isinstance(order, FileInput) else 1.0))
+            # The demo keeps its own pace.
+            self._feed = feed = stack.enter_context(_Feed(source, self._gate, pace=order.pace if isinstance(order, FileInput) else None))
+            if self._channel.stop_requested.is_set():
+                return  # asked for before there was a feed to be closed
             for frame, captured_s in feed:
                 self._outbox.begin()
                 events = pipeline.restart() if self._came_back(frame) else []
@@ -107,7 +109,6 @@ class _StreamSession:
                     source.path,
                     stream_id=self._order.stream_id,
                     max_pixels=self._order.max_pixels,
-                    pace=source.pace,
                     loop=source.loop,
                     decode_threads=source.decode_threads,
                 )
@@ -128,9 +129,9 @@ class _StreamSession:
             elif header["type"] == "resume":
                 self._gate.open()
         self._gate.open()
-        source = self._source
-        if source is not None:
-            source.close()
+        feed = self._feed
+        if feed is not None:
+            feed.close()
 
     def _note_gap(self, event: Event) -> None:
         """A camera was lost or is back; called in the capture thread, before the first frame after the gap."""
@@ -235,15 +236,20 @@ class _Gate:
 class _Feed:
     """Frames with the moment they were captured (monotonic clock, seconds), newest first in line.
 
-    A camera drops frames by itself. A recording and the demo are played by a thread at their pace; a frame's moment is when it
-    was due, so that slow decoding counts as delay.
+    A camera drops frames by itself. A recording is played by a thread at its pace; a frame's moment is when it was due, so that
+    slow decoding counts as delay. Where decoding alone is more than a second late, the recording waits for it: what would have
+    been shown meanwhile counts as dropped.
     """
 
-    def __init__(self, source: Any, gate: _Gate, *, pace: float) -> None:
+    _LATEST_S = 1.0
+
+    def __init__(self, source: Any, gate: _Gate, *, pace: float | None) -> None:
         self._source, self._gate, self._pace = source, gate, pace
         self._queue = DropOldestQueue(_WAITING_FRAMES)
         self._failure: BaseException | None = None
         self._is_live = isinstance(source, LiveSource)
+        self._closed = threading.Event()
+        self._never_shown = 0
 
     def __enter__(self) -> _Feed:
         if not self._is_live:
@@ -251,12 +257,17 @@ class _Feed:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End; wakes who waits for a frame."""
+        self._closed.set()
         self._source.close()
 
     @property
     def dropped(self) -> int:
         """Frames that were never measured."""
-        return self._source.dropped if self._is_live else self._queue.dropped
+        return self._source.dropped if self._is_live else self._queue.dropped + self._never_shown
 
     def __iter__(self) -> Iterator[tuple[Frame, float]]:
         if self._is_live:
@@ -271,14 +282,25 @@ class _Feed:
 
     def _play(self) -> None:
         anchor_s: float | None = None
+        before_s = 0.0
         try:
             for frame in self._source:
                 self._gate.wait()
-                now_s, due_s = time.monotonic(), frame.timestamp_s / self._pace
-                # The demo may have been paused in between; it is drawn, not decoded.
-                if anchor_s is None or now_s < anchor_s + due_s or isinstance(self._source, DemoSource):
-                    anchor_s = now_s - due_s
-                self._queue.put((frame, anchor_s + due_s))
+                now_s = time.monotonic()
+                if self._pace is None:
+                    self._queue.put((frame, now_s))
+                    continue
+                media_s = frame.timestamp_s / self._pace
+                if anchor_s is None:
+                    anchor_s = now_s - media_s
+                late_s = now_s - anchor_s - media_s
+                if late_s > self._LATEST_S:
+                    self._never_shown += round(late_s / max(media_s - before_s, 1e-3))
+                    anchor_s += late_s
+                elif self._closed.wait(max(-late_s, 0.0)):
+                    return
+                before_s = media_s
+                self._queue.put((frame, anchor_s + media_s))
         except BaseException as error:  # noqa: BLE001  # raised again in the measuring thread
             self._failure = error
         finally:
