@@ -21,7 +21,7 @@ function whatOf(event, several) {
   const [, words] = KINDS[event.type] ?? ["", event.type.replace(/_/g, " ")];
   const ordinal = ordinalOf(event);
   const who = event.track_id >= 0 && several ? ` · person ${event.track_id}` : "";
-  if (event.type === "person_entered") return `Person ${event.track_id} came into view`;
+  if (event.type === "person_entered") return `Person ${event.track_id} in view`;
   if (event.type === "person_left") return `Person ${event.track_id} left`;
   if (event.type === "hold_completed") return `Hold of ${number(event.value, 1)} s${who}`;
   if (event.type === "form_deviation") return `${event.message || words}${who}`;

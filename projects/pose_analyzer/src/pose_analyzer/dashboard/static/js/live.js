@@ -4,7 +4,7 @@ import { ApiError, get, openSocket, post, remove, requestToken } from "./api.js"
 import { Cues, Sound } from "./cues.js";
 import { byId, el, icon, saveAs, setText } from "./dom.js";
 import { EventsTable } from "./events-table.js";
-import { eventsCsv, fileStem, title } from "./format.js";
+import { eventsCsv, fileStem } from "./format.js";
 import { jointOf, jointsOf } from "./geometry.js";
 import { describe } from "./health.js";
 import { Link } from "./link.js";
@@ -12,6 +12,7 @@ import { recall, remember } from "./prefs.js";
 import { Run } from "./run.js";
 import { Score } from "./score.js";
 import { Stage } from "./stage.js";
+import { Status } from "./status.js";
 import { Strips } from "./strips.js";
 import { counts, isRepetition, sentenceOf } from "./tempo.js";
 import { Webcam, cameraProblem } from "./webcam.js";
@@ -38,7 +39,11 @@ export class Live {
     this.webcam = null;
     this.owned = null;
     this.turn = 0;
-    this.stateKey = "";
+    this.status = new Status({
+      again: () => this.source && this.start(this.source),
+      demo: () => this.start(exercises.demoSource()),
+      retry: () => this.retry(),
+    });
     this.stage.labels = recall("labels", true);
     setInterval(() => this.refreshState(), 250);
     addEventListener("online", () => this.retry());
@@ -361,40 +366,14 @@ export class Live {
       seen: this.run.frame !== null,
       now,
     });
-    const key = `${state.key}|${state.label}|${state.detail}`;
-    if (key === this.stateKey) return;
-    const isOther = !this.stateKey.startsWith(`${state.key}|`);
-    this.stateKey = key;
-    byId("state").dataset.state = state.key;
-    setText(byId("state-label"), state.label);
-    // The notice in the middle tells the rest.
-    const isNotice = ["connecting", "lost", "finished", "error", "idle"].includes(state.key);
-    setText(byId("state-detail"), isNotice ? "" : state.detail);
-    this.showNotice(isNotice ? state : null, isOther);
+    this.status.show(state, {
+      kind: this.source?.kind ?? null,
+      label: this.source?.label ?? "",
+      isWaiting: this.link.kind === "waiting",
+      hasSeen: this.run.frame !== null,
+      repetitions: [...this.run.repetitions.values()].reduce((sum, r) => sum + r.count, 0),
+    });
     byId("stop").disabled = !this.connection && !this.webcam;
-    if (isOther) setText(byId("announcer"), `${state.label}. ${state.detail}`);
-  }
-
-  showNotice(state, isOther) {
-    const box = byId("notice");
-    box.hidden = state === null;
-    if (!state) return;
-    setText(byId("notice-title"), NOTICES[state.key]?.(this) ?? state.label);
-    setText(byId("notice-text"), state.detail);
-    if (!isOther) return;
-    const isBusy = state.key === "connecting";
-    byId("notice-icon").className = isBusy ? "notice-icon is-busy" : "notice-icon";
-    byId("notice-icon").replaceChildren(...(isBusy ? [] : [icon({ lost: "link", finished: "flag", idle: "play" }[state.key] ?? "warn")]));
-    byId("notice-actions").replaceChildren(...this.actionsFor(state.key));
-  }
-
-  actionsFor(key) {
-    const button = (text, kind, testid, act) => el("button", { type: "button", class: kind, text, data: { testid }, on: { click: act } });
-    const again = () => this.source && this.start(this.source);
-    if (key === "lost" && this.link.kind === "waiting") return [button("Try now", "primary", "retry", () => this.retry())];
-    if (key === "finished") return [button("Play again", "primary", "again", again), button("Show the demo", "secondary", "to-demo", () => this.start(this.exercises.demoSource()))];
-    if (key === "error") return [button("Try again", "primary", "retry", again), button("Show the demo", "secondary", "to-demo", () => this.start(this.exercises.demoSource()))];
-    return [];
   }
 
   saveEvents() {
@@ -416,14 +395,3 @@ export class Live {
     return this.stage.mirror;
   }
 }
-
-const NOTICES = {
-  connecting: (live) => `Opening ${live.source?.kind === "demo" ? "the demo" : (live.source?.label ?? "the source")}`,
-  lost: (live) => (live.link.kind !== "waiting" ? "Camera lost" : live.run.frame ? "Connection lost" : "Not connected"),
-  finished: (live) => {
-    const total = [...live.run.repetitions.values()].reduce((sum, r) => sum + r.count, 0);
-    return total ? `Finished: ${total} ${total === 1 ? "repetition" : "repetitions"}` : "Finished";
-  },
-  error: (live) => (live.source ? `${title(live.source.label)} cannot be shown` : "Something went wrong"),
-  idle: () => "Choose a source",
-};

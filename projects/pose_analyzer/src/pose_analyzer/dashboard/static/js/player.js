@@ -30,7 +30,10 @@ export class Player {
     this.setEvents(events);
     for (const type of ["play", "pause", "ended"]) video.addEventListener(type, () => this.refresh());
     for (const type of ["seeked", "timeupdate", "loadeddata"]) video.addEventListener(type, () => this.tell());
-    video.addEventListener("loadedmetadata", () => this.setEvents(this.events));
+    video.addEventListener("loadedmetadata", () => {
+      this.element.style.setProperty("--ratio", `${video.videoWidth} / ${video.videoHeight}`);
+      this.setEvents(this.events);
+    });
     video.addEventListener("click", () => this.toggle());
     video.addEventListener("error", () => video.getAttribute("src") && this.tellProblem("The video cannot be played here. It can still be exported."));
     this.loop();

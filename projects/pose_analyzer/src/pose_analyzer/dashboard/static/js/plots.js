@@ -76,8 +76,9 @@ function marksOf(events, ink) {
  * @param {HTMLElement} box
  * @param {{times: number[], lines: {name: string, joint: string, side: string, values: (number|null)[]}[], joints: string[], events: object[]}} data
  * @param {(time: number) => void} onPick a place in the plot was clicked
+ * @param {() => void} onDrawn it was drawn anew, for example in another size
  */
-export async function drawPlot(box, { times, lines, joints, events }, onPick) {
+export async function drawPlot(box, { times, lines, joints, events }, onPick, onDrawn) {
   const plotly = await loadPlotly();
   const ink = colours();
   const rows = joints.length;
@@ -120,6 +121,7 @@ export async function drawPlot(box, { times, lines, joints, events }, onPick) {
   await plotly.react(box, traces, layout, { displaylogo: false, responsive: true, displayModeBar: false, scrollZoom: false });
   if (!box.dataset.listens) {
     box.dataset.listens = "yes";
+    box.on("plotly_afterplot", onDrawn);
     box.addEventListener("click", (event) => {
       const time = timeAt(box, event.clientX);
       if (time !== null) onPick(time);

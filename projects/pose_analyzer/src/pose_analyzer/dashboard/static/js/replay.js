@@ -288,13 +288,14 @@ export class Replay {
     setText(this.plotNote, "No joint angle could be measured.");
     this.plot.hidden = joints.length === 0;
     if (joints.length === 0) return;
-    await drawPlot(this.plot, { times, lines: filled, joints, events: this.ownRepetitions() }, (time) => this.player?.seek(time));
+    await drawPlot(this.plot, { times, lines: filled, joints, events: this.ownRepetitions() }, (time) => this.player?.seek(time), () => this.follow(this.player?.time ?? 0));
     this.follow(this.player?.time ?? 0);
   }
 
   /** Keep the cursor of the plot and the marked row with the video. */
   follow(time) {
-    const x = this.plot?.data ? positionOf(this.plot, time) : null;
+    if (!this.plot) return;
+    const x = this.plot.data ? positionOf(this.plot, time) : null;
     this.cursor.hidden = x === null;
     if (x !== null) this.cursor.style.transform = `translateX(${x}px)`;
     const at = this.rowEvents.findIndex((e) => isRepetition(e) && time >= e.start_s - 0.05 && time < e.end_s);

@@ -54,9 +54,9 @@ export class Score {
   setEvents(events) {
     const summary = summaryOf(events);
     const { last } = summary;
-    setText(this["tempo-down"], number(last?.down_s, 1));
-    setText(this["tempo-up"], number(last?.up_s, 1));
-    setText(this.range, number(last?.range_deg, 0));
+    this.showMetric("tempo-down", last?.down_s, 1);
+    this.showMetric("tempo-up", last?.up_s, 1);
+    this.showMetric("range", last?.range_deg, 0);
     const parts = [];
     if (summary.range_deg !== null) parts.push(`mean ${Math.round(summary.range_deg)}°`);
     if (summary.duration_s !== null) parts.push(`${summary.duration_s.toFixed(1)} s each`);
@@ -65,6 +65,12 @@ export class Score {
     this.bars = events.filter((e) => counts(e) || e.type === "rep_partial").slice(-MOST_BARS);
     this.canvas.setAttribute("aria-label", this.describe());
     this.drawBars();
+  }
+
+  showMetric(id, value, digits) {
+    const text = number(value, digits);
+    setText(this[id], text);
+    this[id].parentElement.classList.toggle("is-none", text === "–");
   }
 
   describe() {
