@@ -247,10 +247,13 @@ class RangeMachine:
             return found
         done = self._excursion(legs, "completed")
         high = legs.high
-        glitch = high.first_near.time_s - legs.low.last_near.time_s < self._min_phase_s
-        slow = False
+        glitch, slow = high.first_near.time_s - legs.low.last_near.time_s < self._min_phase_s, False
+        if glitch and self._at_turn:
+            # Landmarks have leapt, the body has not moved; what goes on from here may be the lift.
+            legs.low, legs.high = Extreme(-self._sign, legs.now), Extreme(self._sign, legs.now)
+            return found
         if self._at_turn:
-            glitch |= done.turn.time_s - legs.last_turn_s < self._min_duration_s
+            glitch = done.turn.time_s - legs.last_turn_s < self._min_duration_s
             slow = done.start is not None and done.turn.time_s - done.start.time_s > self._max_duration_s
             legs.last_turn_s = done.turn.time_s
         elif done.start is not None:
