@@ -185,7 +185,9 @@ def _matches(if_none_match: str | None, etag: str) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    return value
 
 
 def _cell(value: Any) -> Any:

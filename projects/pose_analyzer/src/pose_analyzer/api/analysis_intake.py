@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from pose_analyzer.api.analysis_views import AnalysisRequest
 from pose_analyzer.api.jobs import JobManager, QueueFullError, RefusedRecordingError
-from pose_analyzer.api.labels import clean_label, label_of_address
+from pose_analyzer.api.labels import clean_label, label_of_address, label_of_file
 from pose_analyzer.api.uploads import check_length, disk_problem, receive_form
 from pose_analyzer.errors import ExerciseError, WorkerError
 from pose_analyzer.exercise import list_profiles, load_profile
@@ -81,7 +81,7 @@ async def _take_upload(request: Request, jobs: JobManager) -> AnalysisRecord:
         if form.size_bytes == 0:
             raise Problem(422, "file: is empty (0 bytes)")
         exercise = await asyncio.to_thread(_exercise, form.fields.get("exercise") or None)
-        name = clean_label(form.fields.get("name") or form.file_name)
+        name = clean_label(form.fields["name"]) if form.fields.get("name") else label_of_file(form.file_name)
         return await jobs.submit_upload(path, name=name, exercise=exercise)
     except RefusedRecordingError as error:
         raise Problem(415 if error.reason == "not_a_video" else 422, str(error), extra={"reason": error.reason}) from error
