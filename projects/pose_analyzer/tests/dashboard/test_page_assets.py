@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -50,6 +52,16 @@ def test_no_file_names_an_address_elsewhere(path: Path):
 def test_every_file_of_the_package_is_served_and_no_other():
     served = {name for name in asset_paths() if name != "plotly.min.js"}
     assert served == {str(path.relative_to(STATIC).as_posix()) for path in FILES} - {"index.html"}
+
+
+def test_an_installed_package_has_them_all(tmp_path: Path):
+    project = Path(__file__).resolve().parents[2]
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)], cwd=project, check=True, capture_output=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"pose_analyzer/dashboard/static/{path.relative_to(STATIC).as_posix()}" for path in FILES} <= inside
 
 
 def test_the_document_needs_no_inline_script_or_style(document: _Tags):
@@ -138,9 +150,24 @@ def _themes() -> dict[str, dict[str, str]]:
 @pytest.mark.parametrize("theme", ["light", "dark", "auto"])
 def test_text_stands_out_from_its_ground_as_wcag_aa_asks(theme: str):
     colours = _themes()[theme]
-    pairs = [(ink, ground) for ink in ("text", "muted", "good", "warn", "bad", "info", "left-ink", "right-ink") for ground in ("surface", "raised")]
-    pairs += [("text", "ground"), ("muted", "ground"), ("on-accent", "accent"), ("accent", "accent-soft"), ("good", "accent-soft"), ("text", "hover")]
-    weak = {f"{a} on {b}": round(_contrast(colours[f"--{a}"], colours[f"--{b}"]), 2) for a, b in pairs if _contrast(colours[f"--{a}"], colours[f"--{b}"]) < 4.5}
+    pairs = [
+        (ink, ground)
+        for ink in ("text", "muted", "good", "warn", "bad", "info", "left-ink", "right-ink")
+        for ground in ("surface", "raised")
+    ]
+    pairs += [
+        ("text", "ground"),
+        ("muted", "ground"),
+        ("on-accent", "accent"),
+        ("accent", "accent-soft"),
+        ("good", "accent-soft"),
+        ("text", "hover"),
+    ]
+    weak = {
+        f"{a} on {b}": round(_contrast(colours[f"--{a}"], colours[f"--{b}"]), 2)
+        for a, b in pairs
+        if _contrast(colours[f"--{a}"], colours[f"--{b}"]) < 4.5
+    }
     assert weak == {}
 
 

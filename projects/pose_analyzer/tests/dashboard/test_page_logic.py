@@ -9,7 +9,16 @@ import math
 
 import pytest
 
-REP = {"type": "rep_completed", "stream_id": "s", "track_id": 1, "start_s": 1.0, "end_s": 3.0, "value": 1.0, "message": "Repetition 1", "data": {}}
+REP = {
+    "type": "rep_completed",
+    "stream_id": "s",
+    "track_id": 1,
+    "start_s": 1.0,
+    "end_s": 3.0,
+    "value": 1.0,
+    "message": "Repetition 1",
+    "data": {},
+}
 
 
 def rep(n: int, start_s: float = 0.0, **changes) -> dict:
@@ -42,9 +51,7 @@ def hello(made: str, *, events=(), series=None, stream="demo", kind="demo") -> d
     ],
 )
 def test_a_picture_is_shown_whole_and_centred(js, source, box, expected):
-    placed = js(
-        "geometry.js", "fit", f"return fit({{width: {source[0]}, height: {source[1]}}}, {{width: {box[0]}, height: {box[1]}}});"
-    )
+    placed = js("geometry.js", "fit", f"return fit({{width: {source[0]}, height: {source[1]}}}, {{width: {box[0]}, height: {box[1]}}});")
     assert (placed["scale"], placed["x"], placed["y"]) == expected
 
 
@@ -56,7 +63,8 @@ def test_a_picture_without_size_lies_nowhere(js):
 def test_points_come_back_from_the_screen_to_where_they_were(js, mirror):
     body = f"""
       const placed = fit({{width: 640, height: 360}}, {{width: 777, height: 901}}, {mirror});
-      return [[0, 0], [640, 360], [123.4, 56.7]].map(([x, y]) => {{ const p = project(placed, x, y); return unproject(placed, p.x, p.y); }});
+      const there = [[0, 0], [640, 360], [123.4, 56.7]].map(([x, y]) => project(placed, x, y));
+      return there.map((p) => unproject(placed, p.x, p.y));
     """
     for back, (x, y) in zip(js("geometry.js", "fit, project, unproject", body), [(0, 0), (640, 360), (123.4, 56.7)], strict=True):
         assert (back["x"], back["y"]) == pytest.approx((x, y))
@@ -98,7 +106,11 @@ def test_a_limb_without_length_has_no_arc(js):
 @pytest.mark.parametrize(
     ("profile", "signal", "expected"),
     [
-        ({"cues": [{"angle": "knee_flexion"}, {"angle": "hip_flexion"}, {"angle": "leg_fold"}]}, "knee_flexion", ["knee_flexion", "hip_flexion"]),
+        (
+            {"cues": [{"angle": "knee_flexion"}, {"angle": "hip_flexion"}, {"angle": "leg_fold"}]},
+            "knee_flexion",
+            ["knee_flexion", "hip_flexion"],
+        ),
         ({"cues": [{"angle": "elbow_flexion"}]}, None, ["elbow_flexion", "knee_flexion"]),
         ({"limits": [{"angle": "hip_flexion"}, {"angle": "elbow_flexion"}]}, None, ["hip_flexion", "elbow_flexion"]),
         (None, None, ["knee_flexion", "hip_flexion", "elbow_flexion"]),
@@ -110,12 +122,18 @@ def test_strips_show_the_joints_that_the_exercise_is_about(js, profile, signal, 
 
 # --- rings -----------------------------------------------------------------------------------------
 def test_a_ring_keeps_the_newest_and_their_order(js):
-    body = "const r = new Ring(3); for (let t = 0; t < 7; t += 1) r.push(t, t * 10); const out = []; r.forEachSince(-1, (t, v) => out.push([t, v])); return out;"
+    body = """
+      const r = new Ring(3); const out = [];
+      for (let t = 0; t < 7; t += 1) r.push(t, t * 10);
+      r.forEachSince(-1, (t, v) => out.push([t, v]));
+      return out;
+    """
     assert js("series.js", "Ring", body) == [[4, 40], [5, 50], [6, 60]]
 
 
 def test_a_ring_takes_nothing_twice_and_nothing_from_the_past(js):
-    body = "const r = new Ring(9); return [r.push(1, 5), r.push(1, 6), r.push(0.5, 7), r.push(NaN, 8), r.push(2, null), r.length, r.lastValue];"
+    body = """const r = new Ring(9);
+      return [r.push(1, 5), r.push(1, 6), r.push(0.5, 7), r.push(NaN, 8), r.push(2, null), r.length, r.lastValue];"""
     assert js("series.js", "Ring", body) == [True, False, False, False, True, 2, "NaN"]
 
 
@@ -128,7 +146,9 @@ def test_a_range_leaves_gaps_and_the_past_out(js):
 
 
 def test_an_axis_holds_the_range_and_its_marks(js):
-    low_high = js("series.js", "axisLimits", "return [axisLimits({low: 2, high: 98}, [10, 100]), axisLimits(null), axisLimits({low: 50, high: 51})];")
+    low_high = js(
+        "series.js", "axisLimits", "return [axisLimits({low: 2, high: 98}, [10, 100]), axisLimits(null), axisLimits({low: 50, high: 51})];"
+    )
     assert low_high[0]["low"] <= 2
     assert low_high[0]["high"] >= 100
     assert low_high[1] == {"low": 0, "high": 120}
@@ -152,12 +172,15 @@ def test_waits_differ_between_pages_by_up_to_a_half(js):
 # --- events ----------------------------------------------------------------------------------------
 def test_an_event_is_taken_once_whatever_brings_it(js):
     first, second = json.dumps(rep(1)), json.dumps(rep(2, 5))
-    body = f"const l = new EventLog(); return [l.add([{first}]).length, l.add([{first}, {second}]).length, l.add(undefined).length, l.events.length];"
+    body = f"""const l = new EventLog();
+      return [l.add([{first}]).length, l.add([{first}, {second}]).length, l.add(undefined).length, l.events.length];"""
     assert js("event-log.js", "EventLog", body) == [1, 1, 0, 2]
 
 
 def test_the_log_is_bounded(js):
-    body = f"const l = new EventLog(); for (let i = 0; i < 900; i += 1) l.add([{{...{json.dumps(rep(1))}, start_s: i}}]); return [l.events.length, l.keys.size, l.events[0].start_s];"
+    body = f"""const l = new EventLog();
+      for (let i = 0; i < 900; i += 1) l.add([{{...{json.dumps(rep(1))}, start_s: i}}]);
+      return [l.events.length, l.keys.size, l.events[0].start_s];"""
     assert js("event-log.js", "EventLog", body) == [500, 500, 400]
 
 
@@ -231,19 +254,30 @@ def test_a_stream_that_began_anew_begins_anew_here(js):
 
 
 def test_own_pictures_begin_a_new_run_with_each_greeting(js):
-    out = run(js, greet(hello("T0", kind="push")), take(frame(5.0, person(1))), greet(hello("T0", kind="push")), "out.push(run.people.length);")
+    out = run(
+        js, greet(hello("T0", kind="push")), take(frame(5.0, person(1))), greet(hello("T0", kind="push")), "out.push(run.people.length);"
+    )
     assert (out[0], out[2], out[3]) == (True, True, 0)
 
 
 def test_a_camera_whose_clock_begins_again_goes_on_being_shown(js):
-    out = run(js, greet(hello("T0")), take(frame(100.0, person(1))), take(frame(0.5, person(2))), "out.push([run.time, run.people, run.selected]);")
+    out = run(
+        js,
+        greet(hello("T0")),
+        take(frame(100.0, person(1))),
+        take(frame(0.5, person(2))),
+        "out.push([run.time, run.people, run.selected]);",
+    )
     assert out[2]["isNew"] is True
     assert out[3] == [0.5, [2], 2]
 
 
 def test_history_fills_the_strips_before_the_first_picture(js):
     series = {"3": {"timestamp_s": [1.0, 1.1], "angles": {"left_knee_flexion_deg": [10.0, None]}}}
-    body = [greet(hello("T0", series=series)), "const r = run.histories.get(3).ring('left_knee_flexion_deg'); out.push([r.length, r.lastTime, r.lastValue]);"]
+    body = [
+        greet(hello("T0", series=series)),
+        "const r = run.histories.get(3).ring('left_knee_flexion_deg'); out.push([r.length, r.lastTime, r.lastValue]);",
+    ]
     assert run(js, *body)[1] == [2, 1.1, "NaN"]
 
 
@@ -353,14 +387,22 @@ def test_no_more_than_two_pictures_are_under_way(js):
 
 
 def test_a_picture_that_is_never_answered_does_not_block_for_ever(js):
-    body = "const w = new Window(2); w.send(0); w.send(10); w.expire(2500, 3000); const before = w.isFull; w.expire(3005, 3000); return [before, w.sent.size];"
+    body = """const w = new Window(2); w.send(0); w.send(10);
+      w.expire(2500, 3000); const before = w.isFull;
+      w.expire(3005, 3000); return [before, w.sent.size];"""
     assert js("webcam.js", "Window", body) == [True, 1]
 
 
 # --- words and files -------------------------------------------------------------------------------
 def test_events_as_csv_are_read_back_by_a_csv_reader(js):
     events = [
-        {**rep(1), "unit": "", "frames": [3, 9, 20], "message": 'He said "up", then down', "data": {"range_deg": 90.5, "side": "both", "parts": [1]}},
+        {
+            **rep(1),
+            "unit": "",
+            "frames": [3, 9, 20],
+            "message": 'He said "up", then down',
+            "data": {"range_deg": 90.5, "side": "both", "parts": [1]},
+        },
         {**rep(2, 4), "unit": "", "frames": [], "message": "=2+3", "data": {}},
     ]
     text = js("format.js", "eventsCsv", f"return eventsCsv({json.dumps(events)});")
@@ -372,11 +414,15 @@ def test_events_as_csv_are_read_back_by_a_csv_reader(js):
     assert "parts" not in rows[0]
 
 
-@pytest.mark.parametrize(("name", "stem"), [("../../etc/passwd", "etc-passwd"), ("Montag früh.mp4", "Montag-früh"), ("", "session"), ("...", "session")])
+@pytest.mark.parametrize(
+    ("name", "stem"), [("../../etc/passwd", "etc-passwd"), ("Montag früh.mp4", "Montag-früh"), ("", "session"), ("...", "session")]
+)
 def test_names_become_safe_names_of_files(js, name, stem):
     assert js("format.js", "fileStem", f"return fileStem({json.dumps(name)});") == stem
 
 
-@pytest.mark.parametrize(("seconds", "text"), [("65", "1:05.0"), ("0.04", "0:00.0"), ("59.96", "1:00.0"), ("3661.2", "1:01:01.2"), ("NaN", "–")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [("65", "1:05.0"), ("0.04", "0:00.0"), ("59.96", "1:00.0"), ("3661.2", "1:01:01.2"), ("NaN", "–")]
+)
 def test_places_in_a_recording_are_told_to_a_tenth(js, seconds, text):
     assert js("format.js", "fineClock", f"return fineClock({seconds});") == text

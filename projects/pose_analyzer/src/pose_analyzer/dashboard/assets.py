@@ -65,8 +65,7 @@ def asset_paths() -> tuple[str, ...]:
         >>> "js/main.js" in asset_paths()
         True
     """
-    names = [*_FILES, *([PLOTLY] if plotly_version() else [])]
-    return tuple(sorted(name for name in names if name != _INDEX))
+    return tuple(sorted(_names()))
 
 
 def is_page_path(path: str) -> bool:
@@ -76,7 +75,12 @@ def is_page_path(path: str) -> bool:
         >>> is_page_path("/"), is_page_path("/assets/js/main.js"), is_page_path("/v1/streams")
         (True, True, False)
     """
-    return path == "/" or (path.startswith("/assets/") and path.removeprefix("/assets/") in asset_paths())
+    return path == "/" or (path.startswith("/assets/") and path.removeprefix("/assets/") in _names())
+
+
+@cache
+def _names() -> frozenset[str]:
+    return frozenset([*_FILES, *([PLOTLY] if plotly_version() else [])]) - {_INDEX}
 
 
 def page() -> Asset:

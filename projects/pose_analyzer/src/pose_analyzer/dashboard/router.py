@@ -26,7 +26,9 @@ def page_router() -> APIRouter:
 
     @router.api_route("/", methods=["GET", "HEAD"])
     def index(request: Request) -> Response:
-        return _answer(request, page(), _REVALIDATE, {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Permissions-Policy": _PERMISSIONS})
+        return _answer(
+            request, page(), _REVALIDATE, {"Content-Security-Policy": CONTENT_SECURITY_POLICY, "Permissions-Policy": _PERMISSIONS}
+        )
 
     @router.api_route("/assets/{path:path}", methods=["GET", "HEAD"])
     def asset(request: Request, path: str) -> Response:

@@ -21,7 +21,7 @@ export class Stage {
     this.queued = false;
     this.decoding = 0;
     this.shown = 0;
-    this.describedAt = 0;
+    this.describedAt = -Infinity;
     // A small surface; stretched over the box it is a soft backdrop for what the picture leaves free.
     this.ambient = new OffscreenCanvas(24, 14);
     new ResizeObserver(() => this.resize()).observe(box);
