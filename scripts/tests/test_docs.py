@@ -51,14 +51,21 @@ def test_every_file_and_target_that_is_named_is_there(paper):
             assert (ROOT / name).exists(), name
 
 
-def test_the_api_paper_names_every_setting_and_every_route():
+def test_the_api_paper_tells_the_messages_as_they_are():
+    import api_docs
+
+    assert api_docs.main(["--check"]) == 0
+
+
+def test_the_api_paper_names_every_setting_and_every_route(tmp_path):
     from gpu_optimizer.api import create_app as create_gpu_app
     from pose_analyzer.api import create_app as create_pose_app
-    from shared_utils.service import ServiceSettings
+    from pose_analyzer.api.settings import PoseApiSettings
 
     content = (ROOT / "docs/API.md").read_text("utf-8")
     settings = re.findall(r"^\| `(\w+)` \| `HTTP_API_(\w+)` \|", content, re.MULTILINE)
-    assert {key for key, _ in settings} == set(ServiceSettings.model_fields)
+    assert {key for key, _ in settings} == set(PoseApiSettings.model_fields)
     assert all(variable == key.upper() for key, variable in settings)
-    routes = set(re.findall(r"`GET (/[\w/{}]*)`", content)) - {"/metrics"}
-    assert routes == {*create_pose_app().openapi()["paths"], *create_gpu_app().openapi()["paths"]}
+    routes = set(re.findall(r"`(?:GET|POST|DELETE) (/[\w/{}]*)`", content)) - {"/metrics"}
+    pose = create_pose_app(PoseApiSettings(data_dir=tmp_path))
+    assert routes == {*pose.openapi()["paths"], *create_gpu_app().openapi()["paths"]}
