@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from _analyses_app import serving
 
+from pose_analyzer.api.labels import label_of_file
 from pose_analyzer.video import VideoWriter
 
 LIMIT = 300_000
@@ -208,6 +209,17 @@ def test_an_upload_that_breaks_off_leaves_nothing(tmp_path):
         service.wait("/healthz", lambda _: not service.files())
 
 
+def test_an_upload_that_stands_still_does_not_keep_its_place(service, monkeypatch):
+    monkeypatch.setattr("pose_analyzer.api.uploads.SILENCE_S", 0.2)
+    with socket.create_connection(("127.0.0.1", int(service.address.rsplit(":", 1)[1]))) as line:
+        line.settimeout(20)
+        line.sendall(
+            b"POST /v1/analyses HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+            b"Content-Length: 200000\r\n\r\n" + form(FILE, end=b"")
+        )
+        assert line.recv(100).startswith(b"HTTP/1.1 408 ")
+
+
 @pytest.mark.parametrize(
     ("sent", "label"),
     [
@@ -222,6 +234,4 @@ def test_an_upload_that_breaks_off_leaves_nothing(tmp_path):
     ],
 )
 def test_names_of_clients_are_labels_and_nothing_else(sent, label):
-    from pose_analyzer.api.labels import clean_label
-
-    assert clean_label(sent) == label
+    assert label_of_file(sent) == label

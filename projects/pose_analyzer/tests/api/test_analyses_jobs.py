@@ -18,6 +18,7 @@ import psutil
 import pytest
 from _analyses_app import Service, own_process, serving
 
+from pose_analyzer.api.job_folders import JobFolders
 from pose_analyzer.api.jobs import MAX_ATTEMPTS
 from pose_analyzer.reporting import save_session
 from pose_analyzer.storage import DATABASE_FILE, AnalysisRecord, AnalysisState, Store
@@ -226,6 +227,18 @@ def test_what_nobody_owns_is_swept_up_at_the_start(tmp_path):
         (tmp_path / "sources" / ("a" * 32)).write_bytes(b"somebody's")
     with serving(tmp_path) as service:
         assert service.files() == {"sources/" + "a" * 32}
+
+
+def test_ids_that_are_paths_lead_to_no_file(tmp_path):
+    folders = JobFolders(tmp_path / "data")
+    folders.make()
+    (tmp_path / "secret").write_text("")
+    (tmp_path / "data" / "result.json").write_text("{}")
+    for analysis_id in ("../../secret", str(tmp_path / "secret"), "..", "", "a" * 32):
+        assert folders.recording(analysis_id) is None
+        assert folders.result(analysis_id) is None
+    (folders.sources / ("a" * 32)).write_text("")
+    assert folders.recording("a" * 32) == folders.sources / ("a" * 32)
 
 
 def test_a_second_server_leaves_the_first_ones_folder_alone(service):

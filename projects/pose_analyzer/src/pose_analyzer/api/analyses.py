@@ -23,7 +23,6 @@ from shared_utils.service import Problem
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _MAX_COLUMNS = 8192
 _CURSOR = r"^[0-9]{1,17}\.[0-9a-f]{32}$"
-_PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 _PARQUET = "application/vnd.apache.parquet"
 
 AnalysisId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the analysis.")]
@@ -40,6 +39,19 @@ _FILE_HEADERS = {
     "ETag": {"description": "Changes with the content.", "schema": {"type": "string"}},
     "Accept-Ranges": {"description": "bytes", "schema": {"type": "string"}},
 }
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+
+
+def _file_answers(content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """Answers of a route that gives a file out, for the OpenAPI document."""
+    part = {"content": dict.fromkeys([*content, "multipart/byteranges"], _BINARY), "headers": _FILE_HEADERS}
+    return (
+        _UNFINISHED
+        | {200: {"description": "All of it.", "content": content, "headers": _FILE_HEADERS}}
+        | {206: {"description": "The parts that were asked for (Range).", **part}}
+        | {304: {"description": "The client's copy is current (If-None-Match)."}}
+        | _problems(s416="It has none of the parts that were asked for.")
+    )
 
 
 def analyses_router(jobs: JobManager) -> APIRouter:
@@ -99,6 +111,7 @@ def _add_orders(router: APIRouter, jobs: JobManager) -> None:
             **_problems(
                 s400="The upload broke off.",
                 s403="The address is on a host that is not listed (url_hosts).",
+                s408="The upload stood still.",
                 s413="Larger than allowed (max_upload_bytes).",
                 s415="Neither a form nor JSON, or the file is no video.",
                 s422="The request is not valid, or the recording cannot be decoded.",
@@ -159,7 +172,7 @@ def _add_files(router: APIRouter, jobs: JobManager) -> None:
     @router.get(
         "/{analysis_id}/result",
         response_class=Response,
-        responses=_UNFINISHED | {200: {"description": "The result.", "content": {"application/json": {"schema": result_schema}}}},
+        responses=_file_answers({"application/json": {"schema": result_schema}}),
     )
     async def get_analysis_result(analysis_id: AnalysisId) -> Response:
         """The whole result: people, events, settings, models and their hashes."""
@@ -171,16 +184,12 @@ def _add_files(router: APIRouter, jobs: JobManager) -> None:
         done = await _finished(jobs, analysis_id)
         return files.StoredFile(done.folder / VIDEO_FILE, media_type="video/mp4")
 
-    video = {"content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}, "headers": _FILE_HEADERS}
     router.add_api_route(
         "/{analysis_id}/video",
         get_analysis_video,
         methods=["GET"],
         response_class=Response,
-        responses=_UNFINISHED
-        | {200: {"description": "All of it.", **video}, 206: {"description": "The parts that were asked for.", **video}}
-        | {304: {"description": "The client's copy is current."}}
-        | _problems(s416="No part of it was asked for."),
+        responses=_file_answers({"video/mp4": _BINARY}),
     )
     # Players look before they fetch.
     router.add_api_route("/{analysis_id}/video", get_analysis_video, methods=["HEAD"], include_in_schema=False)
@@ -188,7 +197,7 @@ def _add_files(router: APIRouter, jobs: JobManager) -> None:
     @router.get(
         "/{analysis_id}/plot",
         response_class=Response,
-        responses=_UNFINISHED | {200: {"description": "PNG.", "content": _PNG}},
+        responses=_file_answers({"image/png": _BINARY}),
     )
     async def get_analysis_plot(analysis_id: AnalysisId) -> Response:
         """Angles over time with repetition marks."""
@@ -213,17 +222,9 @@ def _add_measurements(router: APIRouter, jobs: JobManager) -> None:
     @router.get(
         "/{analysis_id}/series",
         response_class=Response,
-        responses=_UNFINISHED
-        | {
-            200: {
-                "description": "The series.",
-                "content": {
-                    "application/json": {"schema": SeriesView.model_json_schema()},
-                    "text/csv": {"schema": {"type": "string"}},
-                    _PARQUET: {"schema": {"type": "string", "format": "binary"}},
-                },
-            }
-        },
+        responses=_file_answers(
+            {"application/json": {"schema": SeriesView.model_json_schema()}, "text/csv": {"schema": {"type": "string"}}, _PARQUET: _BINARY}
+        ),
     )
     async def get_analysis_series(
         analysis_id: AnalysisId,

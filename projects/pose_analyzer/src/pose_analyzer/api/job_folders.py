@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Collection
 from contextlib import suppress
@@ -19,6 +20,8 @@ from pose_analyzer.storage import StorageError
 RESULT_FILE, VIDEO_FILE, PLOT_FILE = "result.json", "overlay.mp4", "angles.png"
 PARQUET_FILE, CSV_FILE = "series.parquet", "series.csv"
 _LOCK_FILE = "pose.lock"
+# What a client sends as an id must not lead anywhere else.
+_ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,12 @@ class JobFolders:
     def result(self, analysis_id: str) -> Path | None:
         """The folder of an analysis' results; None unless it is whole."""
         folder = self.sessions / analysis_id
-        return folder if (folder / RESULT_FILE).is_file() else None
+        return folder if _ID.fullmatch(analysis_id) and (folder / RESULT_FILE).is_file() else None
+
+    def recording(self, analysis_id: str) -> Path | None:
+        """The recording of an analysis; None if it is not (or no longer) here."""
+        path = self.sources / analysis_id
+        return path if _ID.fullmatch(analysis_id) and path.is_file() else None
 
     def remove(self, analysis_id: str) -> None:
         """Remove everything of an analysis; what is being read is read to its end."""

@@ -226,8 +226,7 @@ class JobManager:
 
     def recording(self, analysis_id: str) -> Path | None:
         """The recording of an analysis, for playing it; None if it is not (or no longer) here."""
-        path = self.folders.sources / analysis_id
-        return path if path.is_file() else None
+        return self.folders.recording(analysis_id)
 
     def result(self, analysis_id: str) -> Path | None:
         """The folder of an analysis' results; None unless it is whole."""

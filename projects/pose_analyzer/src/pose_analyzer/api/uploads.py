@@ -16,6 +16,9 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from shared_utils.service import Problem
 
+SILENCE_S = 60.0
+"""How long a client may send nothing in the middle of an upload, seconds."""
+
 _BUFFER_BYTES = 1 << 20
 _MAX_FIELD_BYTES = 4096
 _MAX_PARTS = 16
@@ -76,13 +79,13 @@ async def receive_form(
         max_bytes: Largest file.
 
     Raises:
-        Problem: 413 too large, 422 no such form, 507 disk full, 503 the disk refuses.
+        Problem: 408 nothing comes any more, 413 too large, 422 no such form, 507 disk full, 503 the disk refuses.
     """
     sink = _Sink(target)
     parts = _Parts(sink, file_field, fields, max_bytes)
     try:
         parser = MultipartParser(_boundary(content_type), parts.callbacks())  # pyright: ignore[reportArgumentType]
-        async for chunk in body:
+        async for chunk in _without_stalls(body):
             parser.write(chunk)
             if len(sink.waiting) >= _BUFFER_BYTES:
                 await asyncio.to_thread(sink.flush)
@@ -96,6 +99,19 @@ async def receive_form(
     finally:
         sink.close()
     return parts.form
+
+
+async def _without_stalls(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The pieces of a body; a client that stops sending does not keep its place in the queue."""
+    while True:
+        try:
+            async with asyncio.timeout(SILENCE_S):
+                chunk = await anext(body, None)
+        except TimeoutError:
+            raise Problem(408, f"nothing came for {SILENCE_S:g} s; send it again", headers={"Connection": "close"}) from None
+        if chunk is None:
+            return
+        yield chunk
 
 
 def disk_problem(error: OSError) -> Problem:
