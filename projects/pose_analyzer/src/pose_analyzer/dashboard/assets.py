@@ -80,7 +80,7 @@ def is_page_path(path: str) -> bool:
 
 @cache
 def _names() -> frozenset[str]:
-    return frozenset([*_FILES, *([PLOTLY] if plotly_version() else [])]) - {_INDEX}
+    return frozenset(name for name in (*_FILES, *([PLOTLY] if plotly_version() else [])) if name != _INDEX)
 
 
 def page() -> Asset:

@@ -350,9 +350,10 @@ export class Live {
     const now = seconds();
     if (now - (this.factsAt ?? 0) < 0.5) return;
     this.factsAt = now;
-    const facts = [`${message.width} × ${message.height}`, `${Math.round(this.run.health.rate)} fps`];
+    const facts = [`${Math.round(this.run.health.rate)} fps`];
     if (typeof message.age_s === "number") facts.push(`${Math.round(message.age_s * 1000)} ms behind`);
-    setText(byId("source-facts"), facts.join("  ·  "));
+    facts.push(`${message.width} × ${message.height}`);
+    setText(byId("source-facts"), facts.join(" · "));
   }
 
   refreshState() {

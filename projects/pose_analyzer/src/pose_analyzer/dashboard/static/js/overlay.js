@@ -160,7 +160,7 @@ function drawTag(context, how, spots, person, ratio, isChosen) {
   const size = 12 * ratio;
   context.font = `600 ${size}px ${FONT}`;
   const width = context.measureText(text).width + 14 * ratio;
-  const y = head.y - 46 * ratio;
+  const y = Math.max(4 * ratio, head.y - 46 * ratio);
   pill(context, head.x - width / 2, y, width, size + 8 * ratio, isChosen ? "#f1f3f5" : SHADE);
   context.fillStyle = isChosen ? "#0b1016" : "#f1f3f5";
   context.textAlign = "center";

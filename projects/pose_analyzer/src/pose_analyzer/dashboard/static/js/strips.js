@@ -183,7 +183,7 @@ export class Strips {
     let last = -Infinity;
     ring.forEachSince(area.from - 1, (time, value) => {
       // No line over a missing reading: a gap in the line is a gap in the reading.
-      if (Number.isNaN(value) || time - last > 0.5) isDown = false;
+      if (Number.isNaN(value) || time - last > 1) isDown = false;
       if (!Number.isNaN(value)) {
         if (isDown) c.lineTo(at.x(time), at.y(value));
         else c.moveTo(at.x(time), at.y(value));
