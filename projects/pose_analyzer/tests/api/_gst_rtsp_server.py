@@ -22,7 +22,8 @@ def main(port: str, path: str) -> None:
     server.get_mount_points().add_factory("/live", factory)
     if not server.attach(None):
         sys.exit("the port is taken")
-    print(server.get_bound_port(), flush=True)
+    sys.stdout.write(f"{server.get_bound_port()}\n")
+    sys.stdout.flush()
     GLib.MainLoop().run()
 
 
