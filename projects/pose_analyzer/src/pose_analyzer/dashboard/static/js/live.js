@@ -142,7 +142,8 @@ export class Live {
         setTimeout(() => turn === this.turn && this.start(source), 1000);
         return { fatal: "The server has started anew. Opening the source again …" };
       }
-      return { fatal: error.status === 404 ? "This stream no longer exists." : error.told };
+      if (error.status !== 404) return { fatal: error.told };
+      return { fatal: source.kind === "demo" ? "This server offers no demo. Choose another source." : "This stream no longer exists." };
     }
   }
 
