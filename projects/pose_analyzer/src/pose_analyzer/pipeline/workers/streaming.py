@@ -8,6 +8,7 @@ Who is late drops frames, oldest first, and counts them; a stream never lags beh
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections import deque
@@ -136,6 +137,8 @@ class _StreamSession:
     def _note_gap(self, event: Event) -> None:
         """A camera was lost or is back; called in the capture thread, before the first frame after the gap."""
         if event.type == EventType.STREAM_LOST:
+            # What the old connection held is tied in circles (PyAV); now is the time to let go of it, nobody waits for a frame.
+            gc.collect()
             self._outbox.put_notice({"type": "state", "state": "lost", "reason": event.message}, [event])
         elif event.type == EventType.STREAM_RESUMED:
             self._restart_at_s = event.end_s
