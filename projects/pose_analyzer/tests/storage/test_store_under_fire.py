@@ -9,7 +9,10 @@ import sys
 import threading
 from contextlib import closing
 
+import pytest
+
 from pose_analyzer.storage import DATABASE_FILE, Store
+from pose_analyzer.storage.engine import open_engine, writing
 from shared_utils.data_models import Event, EventType
 
 BATCH = 40
@@ -95,3 +98,14 @@ def test_readers_do_not_wait_for_a_writer(tmp_path, new_session):
             # The other's change is not there before it is committed, and nobody waits for it.
             assert store.session(session_id) is not None
             other.execute("ROLLBACK")
+
+
+def test_a_transaction_that_will_write_has_its_place_from_the_beginning(tmp_path):
+    # One that only reads at first and writes then could find that another came between, and could not just wait.
+    path = tmp_path / DATABASE_FILE
+    engine = open_engine(path)
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other:
+        with writing(engine), pytest.raises(sqlite3.OperationalError, match="locked"):
+            other.execute("BEGIN IMMEDIATE")
+        other.execute("BEGIN IMMEDIATE")
+    engine.dispose()
