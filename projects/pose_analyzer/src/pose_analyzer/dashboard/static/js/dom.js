@@ -1,4 +1,4 @@
-// Small helpers around the document. Text from the server only ever becomes text, never markup.
+// Small functions around the document. Text from the server only ever becomes text, never markup.
 
 /** The element of that id; it is a fault of the page when there is none. */
 export function byId(id) {
