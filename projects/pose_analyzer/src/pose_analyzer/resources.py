@@ -12,6 +12,9 @@ from pose_analyzer.errors import PoseAnalyzerError
 
 _PACKAGE = Path(__file__).resolve().parent
 
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".dav", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp"})
+"""What files are listed as videos; whether one is, its content tells."""
+
 
 def config_folders() -> list[Path]:
     """Where configuration is looked for, first match wins: $POSE_CONFIG_DIR, the repository, the package."""

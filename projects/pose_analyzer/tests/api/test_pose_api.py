@@ -106,10 +106,10 @@ def test_files_are_named_where_the_service_has_a_folder_of_them(app, tmp_path):
     assert get(app, "/v1/files").json() == {"items": []}
     media = tmp_path / "media"
     (media / "folder").mkdir(parents=True)
-    for name in ("b.mp4", "a.mov", ".hidden.mp4"):
+    for name in ("b.mp4", "a.MOV", ".hidden.mp4", "notes.txt"):
         (media / name).write_bytes(b"x")
     other = create_app(PoseApiSettings(data_dir=tmp_path / "other", media_dir=media))
-    assert get(other, "/v1/files").json() == {"items": [{"name": "a.mov"}, {"name": "b.mp4"}]}
+    assert get(other, "/v1/files").json() == {"items": [{"name": "a.MOV"}, {"name": "b.mp4"}]}
 
 
 def test_requests_are_counted_by_route(app):

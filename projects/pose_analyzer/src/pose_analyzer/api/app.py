@@ -22,6 +22,7 @@ from pose_analyzer.dashboard import is_page_path, page_router
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise import ExerciseProfile, list_profiles, load_profile
 from pose_analyzer.pipeline.workers import WorkerLimits, WorkerPool
+from pose_analyzer.resources import VIDEO_SUFFIXES
 from pose_analyzer.storage import DATABASE_FILE, StorageError, Store
 from shared_utils.devices import detect_devices
 from shared_utils.errors import ConfigError
@@ -160,6 +161,7 @@ def _media_names(folder: Path | None) -> list[str]:
     if folder is None:
         return []
     try:
-        return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".") and entry.is_file())
+        entries = [e for e in folder.iterdir() if e.suffix.lower() in VIDEO_SUFFIXES and not e.name.startswith(".") and e.is_file()]
+        return sorted(e.name for e in entries)
     except OSError:
         return []

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pose_analyzer.errors import MissingSourceError, NotAVideoError
+from pose_analyzer.resources import VIDEO_SUFFIXES
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".dav", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".3gp"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
