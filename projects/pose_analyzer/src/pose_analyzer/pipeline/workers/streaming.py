@@ -9,6 +9,7 @@ Who is late drops frames, oldest first, and counts them; a stream never lags beh
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import time
 from collections import deque
@@ -284,7 +285,7 @@ class _Feed:
             raise self._failure
 
     def _play(self) -> None:
-        anchor_s: float | None = None
+        anchor_s = math.nan
         before_s = 0.0
         try:
             for frame in self._source:
@@ -294,7 +295,7 @@ class _Feed:
                     self._queue.put((frame, now_s))
                     continue
                 media_s = frame.timestamp_s / self._pace
-                if anchor_s is None:
+                if math.isnan(anchor_s):
                     anchor_s = now_s - media_s
                 late_s = now_s - anchor_s - media_s
                 if late_s > self._LATEST_S:
