@@ -9,6 +9,7 @@ import pytest
 from pose_analyzer import analyze
 from pose_analyzer.errors import MissingSourceError
 from pose_analyzer.pipeline import Pipeline, PoseSession
+from pose_analyzer.pipeline.analyze import Abandon
 
 FILES = {"result.json", "series.parquet", "series.csv", "events.csv", "overlay.mp4", "angles.png"}
 
@@ -103,3 +104,13 @@ def test_a_broken_tail_is_analysed_up_to_the_break(athlete_clip, tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(MissingSourceError, match=r"nowhere\.mp4"):
         analyze(tmp_path / "nowhere.mp4")
+
+
+def test_an_abandoned_analysis_keeps_nothing(athlete_clip, tmp_path):
+    def abandon(progress):
+        if progress.frames >= 3:
+            raise Abandon
+
+    with pytest.raises(Abandon):
+        analyze(athlete_clip, exercise="squat", out=tmp_path, progress=abandon)
+    assert [path.name for path in tmp_path.rglob("*") if path.suffix in (".json", ".parquet", ".csv", ".png", ".mp4")] == []

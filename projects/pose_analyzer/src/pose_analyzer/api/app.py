@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import cache
@@ -69,8 +70,7 @@ def create_app(settings: PoseApiSettings | None = None, *, registry: CollectorRe
         try:
             yield
         finally:
-            await streams.stop()
-            await jobs.stop()
+            await asyncio.gather(streams.stop(), jobs.stop())
             await sessions.stop()
             store.close()
 

@@ -27,7 +27,7 @@ class PoseApiSettings(ServiceSettings):
     data_dir: Path = Field(default_factory=default_data_dir, description="Folder of the database, uploads and results.")
     media_dir: Path | None = Field(default=None, description="Folder whose videos may be played as streams by name; none: no such streams.")
     demo: bool = Field(default=True, description="Offer the built-in athlete as the stream 'demo'.")
-    shutdown_timeout_s: float = Field(default=4.0, ge=0, description="Seconds that running requests get to finish when the service stops.")
+    shutdown_timeout_s: float = Field(default=2.0, ge=0, description="Seconds that running requests get to finish when the service stops.")
     max_upload_bytes: int = Field(default=2 * 2**30, ge=1, description="Largest upload, bytes.")
     max_duration_s: float = Field(default=7200.0, gt=0, description="Longest recording that is analysed, s of media time.")
     max_pixels: int = Field(default=3840 * 2160, ge=64 * 64, description="Largest picture that is decoded, px.")
@@ -37,7 +37,9 @@ class PoseApiSettings(ServiceSettings):
     max_clients: int = Field(default=200, ge=1, description="WebSocket clients at the same time, of both kinds.")
     max_message_bytes: int = Field(default=8 * 2**20, ge=1024, description="Largest WebSocket message of a client, bytes.")
     max_message_rate_hz: float = Field(default=120.0, gt=0, description="Messages per second that a client may send over a few seconds.")
-    url_hosts: tuple[str, ...] = Field(default=(), description="Hosts from which recordings may be fetched for analysis.")
+    url_hosts: tuple[str, ...] = Field(
+        default=(), description="Hosts from which recordings may be fetched: `host` for the scheme's own port, or `host:port`."
+    )
     stream_hosts: tuple[str, ...] | None = Field(
         default=None, description="Hosts of cameras that may be opened; none: every host while only this machine can use the service."
     )

@@ -45,6 +45,10 @@ class Progress:
     people: int
 
 
+class Abandon(Exception):  # not an error
+    """Raised by a progress callback: end the analysis and keep nothing."""
+
+
 def analyze(
     source: Source | str | Path | int | Iterable[Frame],
     *,
@@ -68,7 +72,7 @@ def analyze(
         detector: A ready detector, to share it between calls.
         device: Short for `overrides={"detection.device": ...}`.
         overrides: Single settings by dotted key.
-        progress: Called after every frame.
+        progress: Called after every frame. It may raise `Abandon`, which passes through.
         max_seconds: Stop after this much media time; needed for live sources that never end.
 
     Returns:
@@ -95,6 +99,9 @@ def analyze(
         run = _Run(pipeline, source, path, None if out is None else Path(out))
         try:
             run.consume(progress, max_seconds)
+        except Abandon:
+            run.abandon()
+            raise
         except BaseException as stop:
             # Whatever stops it - Ctrl-C, a damaged tail, a failing stage - what was measured is kept.
             if run.frames:
@@ -185,7 +192,7 @@ class _Run:
 
     def abandon(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            self._writer.discard()
 
     def _session(self, damage: str | None) -> PoseSession:
         notes = [damage] if damage else []

@@ -97,7 +97,7 @@ class VideoWriter:
         try:
             self._container, self._stream = self._open()
         except BaseException:
-            self._discard()
+            self.discard()
             raise
 
     def write(self, image_rgb: NDArray[np.uint8], timestamp_s: float | None = None) -> None:
@@ -144,7 +144,7 @@ class VideoWriter:
         if self._container is None:
             return
         if self._waiting is None:
-            self._discard()
+            self.discard()
             return
         try:
             self._encode(self._waiting, self._period)
@@ -154,11 +154,21 @@ class VideoWriter:
             self._container = None
             self._partial.replace(self.path)
         except AV_ERRORS as error:
-            self._discard()
+            self.discard()
             raise SinkError(f"{self.path}: cannot be completed ({reason(error)}); is the disk full?") from None
         except BaseException:
-            self._discard()
+            self.discard()
             raise
+
+    def discard(self) -> None:
+        """Leave no file; what was written is given up. Safe to call twice."""
+        container, self._container = self._container, None
+        self._waiting = None
+        if container is not None:
+            # On a full disk the trailer does not fit either; the file goes away anyhow.
+            with suppress(*AV_ERRORS):
+                container.close()
+        self._partial.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -194,7 +204,7 @@ class VideoWriter:
         try:
             self._container.mux(self._stream.encode(frame))
         except AV_ERRORS as error:
-            self._discard()
+            self.discard()
             raise SinkError(f"{self.path}: cannot be written ({reason(error)}); is the disk full?") from None
 
     def _make_partial(self) -> Path:
@@ -231,15 +241,6 @@ class VideoWriter:
         except AV_ERRORS as error:
             raise SinkError(f"{self.path}: no video can be written there ({reason(error)})") from None
         return container, stream
-
-    def _discard(self) -> None:
-        container, self._container = self._container, None
-        self._waiting = None
-        if container is not None:
-            # On a full disk the trailer does not fit either; the file goes away anyhow.
-            with suppress(*AV_ERRORS):
-                container.close()
-        self._partial.unlink(missing_ok=True)
 
 
 def _encoder(crf: int, preset: str) -> tuple[str, dict[str, str]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from pose_analyzer.errors import MissingSourceError, SourceError, UnreadableSourceError
+from pose_analyzer.pipeline.analyze import Abandon
 from pose_analyzer.video import Address, redact_url
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class TooManyBytesError(SourceError):
     """A recording is larger than it may be."""
 
 
-class Stopped(Exception):  # not an error
+class Stopped(Abandon):
     """The service wants an end."""
 
 
