@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pose_analyzer.errors import SourceError
 from pose_analyzer.pipeline import Pipeline
 from pose_analyzer.pipeline.workers import WorkerLimits, WorkerProcess
+from pose_analyzer.pipeline.workers import process as process_module
 from pose_analyzer.pipeline.workers.pictures import decode_picture, picture_size
 
 LIMITS = WorkerLimits(memory_bytes=4 * 2**30)
@@ -116,7 +117,10 @@ def test_pictures_are_encoded_only_while_somebody_looks(athlete_clip):
     assert converse(file_order(athlete_clip, loop=True), talk) == ([160, 320], (120, 160, 3))
 
 
-def test_a_reader_that_stops_reading_costs_frames_not_memory(athlete_clip):
+def test_a_reader_that_stops_reading_costs_frames_not_memory(athlete_clip, monkeypatch):
+    # What the reader's own side takes in before it stops: a few messages.
+    monkeypatch.setattr(process_module, "_BUFFER_BYTES", 2**14)
+
     async def talk(worker):
         process = psutil.Process(worker.pid)
         numbers = []
