@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -112,14 +112,15 @@ async def _watch(address: str, seconds: float, *, images: bool) -> dict[str, Any
     return {"frames": frames, "skipped": skipped, "ages_s": ages, "bytes": bytes_seen, "fps": frames / (seconds - 3.0)}
 
 
-def streams(width: int = 1920, height: int = 1080, *, images: bool = False) -> dict[str, Any]:
+def streams(precision: str, width: int = 1920, height: int = 1080, *, images: bool = False) -> dict[str, Any]:
     """Four files of 1080p30 at natural pace, each watched by one client."""
+    settings = {"demo": False, "max_streams": STREAMS, "stream_precision": precision}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         media = folder / "media"
         media.mkdir()
         athlete_clip(media / "athlete.mp4", width=width, height=height, fps=30, seconds=SECONDS + 15)
-        with Service(folder, media_dir=media, demo=False, max_streams=STREAMS) as service, httpx.Client(base_url=service.address) as client:
+        with Service(folder, media_dir=media, **settings) as service, httpx.Client(base_url=service.address) as client:
             ids = []
             for _ in range(STREAMS):
                 answer = client.post(
@@ -146,7 +147,7 @@ def streams(width: int = 1920, height: int = 1080, *, images: bool = False) -> d
         "frames": sum(v["frames"] for v in views),
         "latency_s": {f"p{q}": float(np.percentile(ages, q)) for q in (50, 95, 99)} if len(ages) else {},
         "cores_busy": cores,
-        "memory_mb": None,
+        "precision": precision,
     }
 
 
@@ -260,7 +261,17 @@ def memory(minutes: float) -> dict[str, float]:
 def run(out: dict[str, Any] | None = None, *, minutes: float = 2.0, only: str | None = None) -> dict[str, Any]:
     """All figures, or one group of them."""
     out = {} if out is None else out
-    groups = {"start": start, "round_trip": round_trip, "streams": streams, "watchers": watchers, "memory": lambda: memory(minutes)}
+    from shared_utils.devices import machine_profile
+
+    groups: dict[str, Callable[[], dict[str, Any]]] = {
+        "start": start,
+        "round_trip": round_trip,
+        "streams": lambda: streams("f32"),
+        "watchers": watchers,
+        "memory": lambda: memory(minutes),
+    }
+    if "avx512_bf16" in machine_profile()["cpu"]["flags"]:
+        groups["streams_bf16"] = lambda: streams("bf16")
     for name, group in groups.items():
         if only in (None, name):
             out[name] = group()
@@ -284,11 +295,16 @@ def rows(out: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
     if at := out.get("round_trip"):
         yield row("WebSocket round trip of a 640x480 JPEG, median, ms", at["p50_s"] * 1e3, 1e3 / 30, "a frame at 30 frames/s")
         yield row("the same, 99th percentile, ms", at["p99_s"] * 1e3, 1e3 / 30, "a frame at 30 frames/s", goal=False)
-    if at := out.get("streams"):
-        yield row("4 streams of 1080p30, frames/s in all", at["frames_per_second"], 120.0, "what the cameras give", more_is_better=True)
-        yield row("the same, frames dropped of a hundred", 100 * at["dropped"] / max(at["frames"] + at["dropped"], 1), 0.1, "none, nearly")
-        for q in (50, 95, 99):
-            yield row(f"the same, frame to result, p{q}, ms", at["latency_s"][f"p{q}"] * 1e3, P99_GOAL_S * 1e3, "limit", goal=q == 99)
+    for key in ("streams", "streams_bf16"):
+        if at := out.get(key):
+            name = f"4 streams of 1080p30 in {at['precision']}"
+            yield row(f"{name}, frames/s in all", at["frames_per_second"], 120.0, "what the cameras give", more_is_better=True, goal=False)
+            yield row(
+                f"{name}, frames dropped of a hundred", 100 * at["dropped"] / max(at["frames"] + at["dropped"], 1), 0.1, "nearly none"
+            )
+            yield row(f"{name}, cores busy", at["cores_busy"], float(os.cpu_count() or 1), "cores there are", goal=False)
+            for q in (50, 95, 99):
+                yield row(f"{name}, frame to result, p{q}, ms", at["latency_s"][f"p{q}"] * 1e3, P99_GOAL_S * 1e3, "limit", goal=q == 99)
     if at := out.get("watchers"):
         yield row(
             f"{at['clients']} watchers of one stream with pictures: the slowest one's frames/s",
@@ -307,7 +323,7 @@ def rows(out: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=2.0, help="of streaming for the memory")
-    parser.add_argument("--only", choices=["start", "round_trip", "streams", "watchers", "memory"])
+    parser.add_argument("--only", choices=["start", "round_trip", "streams", "streams_bf16", "watchers", "memory"])
     parser.add_argument("--json", type=Path)
     flags = parser.parse_args()
     figures = run(minutes=flags.minutes, only=flags.only)

@@ -16,6 +16,7 @@ import pytest
 
 from shared_utils.errors import ConfigError
 from shared_utils.service import ServiceSettings, create_service, run_service
+from shared_utils.service.run import _listen
 
 PROGRAM = """
 import asyncio, sys
@@ -111,3 +112,9 @@ def test_signals_are_handled_as_before_after_it_ended():
     run_service(create_service("Demo", "1", lifespan=ends_itself), ServiceSettings(port=0, host="localhost"), on_listening=addresses.append)
     assert addresses[0].startswith("http://localhost:")
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own name for the option is Linux'")
+def test_the_kernel_keeps_little_for_a_client_that_reads_slowly():
+    with _listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, 25) == 64 * 2**10

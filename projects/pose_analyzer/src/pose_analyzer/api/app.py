@@ -60,7 +60,9 @@ def create_app(settings: PoseApiSettings | None = None, *, registry: CollectorRe
     jobs = JobManager(settings, store, registry)
     sessions = StreamSessions(store)
     pool = WorkerPool(limits=WorkerLimits(memory_bytes=settings.worker_memory_bytes))
-    streams = StreamManager(settings, registry, pool, media=jobs.recording, sessions=sessions)
+    streams = StreamManager(
+        settings, registry, pool, media=jobs.recording, sessions=sessions, order={"precision": settings.stream_precision}
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -31,7 +31,9 @@ class ServiceSettings(SettingsModel):
     token: SecretStr | None = Field(default=None, min_length=MIN_TOKEN_CHARACTERS)
     """Secret that clients send as `Authorization: Bearer ...`; null lets every program of this machine in."""
     max_body_bytes: int = Field(default=10 * 2**20, ge=1)
-    """Largest request body and WebSocket message in bytes."""
+    """Largest request body in bytes."""
+    max_message_bytes: int = Field(default=8 * 2**20, ge=1)
+    """Largest WebSocket message of a client in bytes."""
     cors_origins: tuple[str, ...] = ()
     """Web pages of other origins that may use the service, as scheme://host:port."""
     allowed_hosts: tuple[str, ...] = ()
