@@ -155,9 +155,9 @@ def test_a_repeated_timestamp_moves_nobody(people):
     tracker = ByteTracker()
     for i in range(10):
         _ids(tracker, people([_moved(A, 20 * i)]), 0.1 * i)
-    before = tracker._motion.predict(0.9)
+    before = tracker._engine.tracks.motion.predict(0.9)
     assert _ids(tracker, people([]), 0.9) == []
-    np.testing.assert_array_equal(tracker._motion.predict(0.9).position, before.position)
+    np.testing.assert_array_equal(tracker._engine.tracks.motion.predict(0.9).position, before.position)
     assert _ids(tracker, people([_moved(A, 181)]), 0.9) == [1]
 
 
@@ -339,7 +339,7 @@ def test_a_file_may_name_some_settings_only(tmp_path):
     ("content", "words"),
     [
         ("track_bufer: 30", r"unknown setting 'track_bufer'; did you mean 'track_buffer'"),
-        ("tracker_type: botsort", "ByteTracker takes 'bytetrack'"),
+        ("tracker_type: botsort", "this tracker takes 'bytetrack'"),
         ("track_high_thresh: 1.5", r"track_high_thresh must be a number in 0\.\.1, got 1\.5"),
         ("track_high_thresh: high", "track_high_thresh must be a number"),
         ("match_thresh: true", "match_thresh must be a number"),

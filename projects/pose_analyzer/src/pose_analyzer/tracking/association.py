@@ -1,4 +1,4 @@
-"""Which track is which detection: overlap of boxes, and the best one-to-one assignment under a limit."""
+"""Which track is which detection: overlap of boxes, likeness of poses, and the best one-to-one assignment under a limit."""
 
 from __future__ import annotations
 
@@ -14,10 +14,56 @@ def iou_matrix(a_xyxy: NDArray[np.floating], b_xyxy: NDArray[np.floating]) -> ND
         >>> iou_matrix(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [5, 5, 6, 6]])).round(3)
         array([[0.333, 0.   ]])
     """
-    a, b = np.asarray(a_xyxy, np.float64)[:, None], np.asarray(b_xyxy, np.float64)[None]
-    shared = (np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])).clip(0).prod(-1)
-    union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    ax1, ay1, ax2, ay2 = np.asarray(a_xyxy, np.float64).T[:, :, None]
+    bx1, by1, bx2, by2 = np.asarray(b_xyxy, np.float64).T
+    width = np.minimum(ax2, bx2)
+    width -= np.maximum(ax1, bx1)
+    height = np.minimum(ay2, by2)
+    height -= np.maximum(ay1, by1)
+    shared = np.maximum(width, 0, out=width)
+    shared *= np.maximum(height, 0, out=height)
+    union = (ax2 - ax1) * (ay2 - ay1) + (bx2 - bx1) * (by2 - by1)
+    union -= shared
+    # An empty union has nothing shared: any divisor gives the 0 that is meant.
+    return np.divide(shared, np.where(union > 0, union, 1.0), out=shared)
+
+
+def oks_matrix(
+    a_xy: NDArray[np.floating],
+    b_xy: NDArray[np.floating],
+    *,
+    variance_px2: NDArray[np.floating],
+    weight: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """(a, b) object keypoint similarity of predicted and detected poses, 0..1.
+
+    The mean over the keypoints that both have of exp(-d² / 2 variance), as COCO's keypoint evaluation defines it, with the
+    variance left to the caller: for tracking it is larger than COCO's and grows with the time that has passed.
+
+    Args:
+        a_xy: (a, k, 2) px; NaN = missing.
+        b_xy: (b, k, 2) px; NaN = missing.
+        variance_px2: (a, k) px², positive, of a predicted keypoint's distance.
+        weight: (b, k) 0 or more, trust in a detected keypoint.
+
+    Returns:
+        0 where two poses share no keypoint.
+
+    Example:
+        >>> here, there = np.array([[[0.0, 0.0], [9.0, 0.0]]]), np.array([[[2.0, 0.0], [np.nan, np.nan]]])
+        >>> oks_matrix(here, there, variance_px2=np.array([[4.0, 4.0]]), weight=np.ones((1, 2))).round(3)  # exp(-1/2)
+        array([[0.607]])
+    """
+    difference = np.asarray(a_xy, np.float64)[:, None] - np.asarray(b_xy, np.float64)[None]
+    difference *= difference
+    squared = difference[..., 0]
+    squared += difference[..., 1]
+    squared /= -2.0 * np.asarray(variance_px2, np.float64)[:, None]
+    common = ~np.isnan(squared)
+    trust = np.where(common, np.asarray(weight, np.float64)[None], 0.0)
+    total = trust.sum(-1)
+    alike = (np.exp(np.where(common, squared, 0.0)) * trust).sum(-1)
+    return np.divide(alike, total, out=np.zeros_like(alike), where=total > 0)
 
 
 def assign(cost: NDArray[np.float64], limit: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -9,6 +9,7 @@ each, and all of them, for all boxes, are a few array operations.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,9 +59,18 @@ class BoxPrediction:
 
     def centre_distance(self, boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
         """(t, m) squared Mahalanobis distance to the centres of (m, 4) px boxes; 2 degrees of freedom."""
+        return self.shift_distance(_to_state(boxes_xyxy)[None, :, :2] - self.position[:, None, :2], boxes_xyxy)
+
+    def shift_distance(self, shift_px: NDArray[np.floating], boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(t, m) squared Mahalanobis distance of (t, m, 2) px moves of the centre; (m, 4) px boxes say how exact they are."""
+        noise = _measurement_variance(_to_state(boxes_xyxy))
+        return (shift_px**2 / (self.covariance[0, :, None, :2] + noise)).sum(-1)
+
+    def box_distance(self, boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(t, m) squared Mahalanobis distance to (m, 4) px boxes; 4 degrees of freedom."""
         measured = _to_state(boxes_xyxy)
-        difference = measured[None, :, :2] - self.position[:, None, :2]
-        return (difference**2 / (self.covariance[0, :, None, :2] + _measurement_variance(measured))).sum(-1)
+        difference = measured[None] - self.position[:, None]
+        return (difference**2 / (self.covariance[0, :, None] + _measurement_variance(measured))).sum(-1)
 
 
 class BoxKalman:
@@ -107,27 +117,38 @@ class BoxKalman:
         self._position, self._velocity, self._covariance = self._position[rows], self._velocity[rows], self._covariance[:, rows]
         self.seen_s = self.seen_s[rows]
 
+    def warp(self, affine: NDArray[np.float64]) -> None:
+        """Carry all boxes into another view of the same camera.
+
+        Args:
+            affine: (2, 3) px, from the picture the boxes are known in to the one that comes; a rotation, a scale
+                and a shift (BoT-SORT, arXiv:2206.14651, section 3.2).
+        """
+        turn = affine[:, :2]
+        scale = math.sqrt(abs(float(np.linalg.det(turn))))
+        self._position[:, :2] = self._position[:, :2] @ turn.T + affine[:, 2]
+        self._velocity[:, :2] = self._velocity[:, :2] @ turn.T
+        self._position[:, 2:] *= scale
+        self._velocity[:, 2:] *= scale
+        self._covariance *= scale**2
+
     def predict(self, now_s: float) -> BoxPrediction:
         """All boxes at `now_s`, which is not before any was seen."""
-        dt = np.repeat((now_s - self.seen_s)[:, None], 4, axis=1)
+        elapsed = (now_s - self.seen_s)[:, None]
+        dt = np.repeat(elapsed, 4, axis=1)
         # Position gains travel * velocity, velocity keeps the part `kept`: F = [[1, travel], [0, kept]].
         travel, kept = dt.copy(), np.ones_like(dt)
-        kept[:, 2:] = np.exp(-dt[:, 2:] / RESHAPING_S)
+        kept[:, 2:] = np.exp(elapsed / -RESHAPING_S)
         travel[:, 2:] = RESHAPING_S * (1 - kept[:, 2:])
         q = (ACCELERATION_SIZES_PER_S2 * _size(self._position)) ** 2
+        step = dt * dt
         xx, xv, vv = self._covariance
-        return BoxPrediction(
-            self._position + travel * self._velocity,
-            kept * self._velocity,
-            np.stack(
-                [
-                    xx + travel * (2 * xv + travel * vv) + dt**4 / 4 * q,
-                    kept * (xv + travel * vv) + dt**3 / 2 * q,
-                    kept**2 * vv + dt**2 * q,
-                ]
-            ),
-            self._position.copy(),
-        )
+        gained = xv + travel * vv
+        covariance = np.empty_like(self._covariance)
+        covariance[0] = xx + travel * (xv + gained) + step * step / 4 * q
+        covariance[1] = kept * gained + step * dt / 2 * q
+        covariance[2] = kept * kept * vv + step * q
+        return BoxPrediction(self._position + travel * self._velocity, kept * self._velocity, covariance, self._position.copy())
 
     def update(self, prediction: BoxPrediction, rows: NDArray[np.intp], boxes_xyxy: NDArray[np.floating], now_s: float) -> None:
         """Correct the boxes `rows` (m,) of a prediction for `now_s` by what was detected then, (m, 4) px."""
@@ -139,24 +160,24 @@ class BoxKalman:
         self._position[rows] = prediction.position[rows] + k_position * surprise
         self._velocity[rows] = prediction.velocity[rows] + k_velocity * surprise
         rest = 1 - k_position
-        self._covariance[:, rows] = np.stack(
-            [
-                rest**2 * xx + k_position**2 * r,
-                rest * (xv - k_velocity * xx) + k_position * k_velocity * r,
-                vv - 2 * k_velocity * xv + k_velocity**2 * (xx + r),
-            ]
-        )
+        self._covariance[0, rows] = rest * rest * xx + k_position * k_position * r
+        self._covariance[1, rows] = rest * (xv - k_velocity * xx) + k_position * k_velocity * r
+        self._covariance[2, rows] = vv - 2 * k_velocity * xv + k_velocity * k_velocity * (xx + r)
         self.seen_s[rows] = now_s
 
 
 def _to_state(boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
     boxes = np.asarray(boxes_xyxy, np.float64)
-    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+    state = np.empty_like(boxes)
+    np.add(boxes[:, :2], boxes[:, 2:], out=state[:, :2])
+    state[:, :2] /= 2
+    np.subtract(boxes[:, 2:], boxes[:, :2], out=state[:, 2:])
+    return state
 
 
 def _size(state: NDArray[np.float64]) -> NDArray[np.float64]:
     """(t, 1) px, the longer side."""
-    return np.maximum(state[:, 2:].max(1, keepdims=True, initial=0), _MIN_SIZE_PX)
+    return np.maximum(np.maximum(state[:, 2:3], state[:, 3:4]), _MIN_SIZE_PX)
 
 
 def _measurement_variance(state: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,70 @@
+"""The joints that every skeleton has, and what of a body moves how fast.
+
+COCO's seventeen names occur in all skeletons of this project; people are compared by them, whichever detector found them.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared_utils.data_models import Poses
+from shared_utils.skeletons import COCO_17, Skeleton
+
+BODY: tuple[str, ...] = ("nose", "left_ear", "right_ear", *COCO_17.keypoints[5:])
+"""Names compared: the eyes lie too near to nose and ears to say anything more."""
+
+BODY_SIGMAS = COCO_17.oks_sigmas[COCO_17.indices(BODY)]
+"""(k,) COCO's constants of object keypoint similarity."""
+
+_SPEEDS = {"nose": 0.5, "ear": 0.5, "shoulder": 0.3, "hip": 0.3, "elbow": 1.0, "knee": 0.8, "wrist": 2.0, "ankle": 1.2}
+LIMB_SPEED = np.array([_SPEEDS[name.rsplit("_", 1)[-1]] for name in BODY])
+"""(k,) typical speed of a joint relative to the trunk, body lengths per s: a jumping jack's wrist travels a body length in half a
+second, a walker's ankle a third of one."""
+
+LEAST_CONFIDENCE = 0.25
+"""A joint below this is a guess of the detector and compared with nothing."""
+
+IN_TRUNK = np.array([name.endswith(("shoulder", "hip")) for name in BODY])
+"""(k,) whether a joint belongs to the trunk."""
+
+
+@lru_cache(maxsize=16)
+def _places(skeleton: Skeleton) -> NDArray[np.intp]:
+    """(k,) index of each name of `BODY`, -1 = the skeleton lacks it."""
+    return np.array([skeleton.index(name) if name in skeleton else -1 for name in BODY], np.intp)
+
+
+def body_points(poses: Poses, rows: NDArray[np.intp]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(m, k, 2) px and (m, k) confidence of some people's joints of `BODY`; what is not trusted is NaN with 0.
+
+    Example:
+        >>> xy, confidence = body_points(Poses.empty(COCO_17), np.zeros(0, np.intp))
+        >>> xy.shape, confidence.shape
+        ((0, 15, 2), (0, 15))
+    """
+    places = _places(poses.skeleton)
+    at = rows[:, None], places
+    confidence = poses.keypoint_confidence[at].astype(np.float64)
+    trusted = (confidence >= LEAST_CONFIDENCE) & (places >= 0)
+    return np.where(trusted[..., None], poses.keypoints_xy[at], np.nan), np.where(trusted, confidence, 0.0)
+
+
+def trunk_anchors(poses: Poses, order: NDArray[np.intp], boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 4) px boxes of the detected size, with the trunk's middle as centre.
+
+    The trunk moves as the person does; the box also with every limb, and when a part of it is hidden. Where shoulders or hips
+    are not seen, the box itself is taken.
+    """
+    xy, _ = body_points(poses, order)
+    trunk = xy[:, IN_TRUNK].mean(1)
+    centre = np.where(np.isnan(trunk), (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2, trunk)
+    half = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / 2
+    return np.concatenate([centre - half, centre + half], axis=1)
+
+
+def box_around(boxes_xyxy: NDArray[np.float64], middle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(m, 2, 2) px corners of (m, 4) boxes relative to (m, 1, 2) middles."""
+    return boxes_xyxy.reshape(-1, 2, 2) - middle

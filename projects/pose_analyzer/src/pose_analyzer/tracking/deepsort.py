@@ -1,0 +1,124 @@
+"""DeepSORT on true time: looks first, those seen last first, within reach of the motion; then overlap."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pose_analyzer.tracking.appearance import Appearance, create_appearance
+from pose_analyzer.tracking.association import iou_matrix
+from pose_analyzer.tracking.bytetrack import match
+from pose_analyzer.tracking.engine import Engine, Rules, View
+from pose_analyzer.tracking.kalman import BoxPrediction
+from pose_analyzer.tracking.lone import match_lone
+from pose_analyzer.tracking.reentry import ReEntry
+from pose_analyzer.tracking.settings import DeepSortConfig, build_config, load_config
+from pose_analyzer.tracking.tracks import Tracks
+from shared_utils.data_models import Poses
+from shared_utils.errors import ConfigError
+
+# 95 % of a chi-squared distribution with four degrees of freedom (centre, width, height), the paper's gate.
+_GATE = 9.4877
+
+
+class DeepSortTracker:
+    """DeepSORT (Wojke, Bewley, Paulus, arXiv:1703.07402), written for pose streams with true timestamps.
+
+    A cascade goes through the confirmed tracks from those seen most recently to those missed longest; within each step the cost
+    is the cosine distance to the nearest of the kept views, for pairs inside the Mahalanobis gate of the motion. What is left,
+    if it was seen in the frame before or is unconfirmed, is matched by overlap. Steps of the cascade are times, not frames; a
+    track waits a number of seconds. The motion model, the association of lone people and of those who return are those of this
+    room (see `ByteTracker`, `BotSortTracker`). Where no looks are at hand, the cascade goes by overlap inside the gate.
+
+    Args:
+        config: Settings as an object; or give them by keyword:
+        appearance: Describer of looks instead of the one named by `model`.
+        **settings: The fields of `DeepSortConfig`.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range, or both forms are given.
+        ModelError: The network for looks is not there.
+
+    Example:
+        >>> DeepSortTracker(nn_budget=50).config.confirm_frames
+        3
+    """
+
+    def __init__(self, config: DeepSortConfig | None = None, *, appearance: Appearance | None = None, **settings: Any) -> None:
+        if config is not None and settings:
+            raise ConfigError("give DeepSortTracker either a config or settings by keyword, not both")
+        self.config = config = config or build_config(DeepSortConfig, settings, "DeepSortTracker")
+        looks = (appearance or create_appearance(config.model)) if config.with_reid else None
+        rules = Rules(
+            start_score=max(config.new_track_thresh, config.track_high_thresh),
+            lost_s=config.lost_budget_s,
+            confirm_frames=config.confirm_frames,
+            gmc_method=config.gmc_method,
+            reentry_s=config.reentry_s,
+            min_similarity=config.appearance_thresh,
+            min_margin=config.reentry_margin,
+        )
+        columns = {} if looks is None else {"kept": (config.nn_budget, looks.size), "kept_next": ()}
+        self._engine = Engine(rules, self._associate, appearance=looks, columns=columns, remember=self._remember)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> DeepSortTracker:
+        """A tracker with the settings of a YAML file; keys are those of `DeepSortConfig`.
+
+        Raises:
+            ConfigError: The file cannot be read, or a key or value is wrong.
+        """
+        return cls(load_config(DeepSortConfig, path, "deepsort"))
+
+    @property
+    def reentries(self) -> tuple[ReEntry, ...]:
+        """Everybody who came back so far, with the lead over the second best."""
+        return tuple(self._engine.reentries)
+
+    def reset(self) -> None:
+        """Forget everybody and count from 1 again."""
+        self._engine.reset()
+
+    def update(self, poses: Poses, *, timestamp_s: float, image: NDArray[np.uint8] | None = None) -> Poses:
+        """The same rows in the same order, ids added; see `Tracker.update`."""
+        return self._engine.update(poses, timestamp_s, image)
+
+    def _associate(self, view: View, prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.intp]:
+        config = self.config
+        track_of = np.full(len(view.scores), -1, np.intp)
+        if not len(view.scores) or not len(tracks):
+            return track_of
+        used = view.scores >= config.track_high_thresh
+        overlap_cost = 1 - iou_matrix(prediction.boxes_xyxy, view.boxes_xyxy)
+        gated = prediction.box_distance(view.boxes_xyxy) <= _GATE
+        cost, limit = self._cascade_cost(view, tracks, overlap_cost)
+        cost = np.where(gated, cost, np.inf)
+        seen_s = tracks.motion.seen_s
+        for at_s in np.unique(seen_s[tracks.confirmed])[::-1]:
+            match(tracks.confirmed & (seen_s == at_s), used, np.minimum(cost, 1e3), limit, track_of)
+        recent = ~tracks.confirmed | (seen_s == seen_s.max())
+        match(recent, used, overlap_cost, config.match_thresh, track_of)
+        match_lone(prediction, view.boxes_xyxy, used, track_of)
+        return track_of
+
+    def _cascade_cost(self, view: View, tracks: Tracks, overlap_cost: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """(t, n) costs of the cascade and the greatest that is taken."""
+        if view.looks is None:
+            return overlap_cost, self.config.match_thresh
+        with np.errstate(invalid="ignore"):
+            similarity = np.fmax.reduce(np.einsum("tbd,nd->tbn", tracks.columns["kept"], view.looks), axis=1)
+        # People without a kept or a present view are left to the overlap.
+        return np.nan_to_num(1 - similarity, nan=1e3), 1 - self.config.appearance_thresh + 1e-9
+
+    def _remember(self, view: View, tracks: Tracks, rows: NDArray[np.intp]) -> None:
+        """Keep the clear views, the oldest of each person going first."""
+        if view.looks is None:
+            return
+        good = np.flatnonzero((rows >= 0) & view.clear)
+        at = rows[good]
+        place = np.nan_to_num(tracks.columns["kept_next"][at]).astype(np.intp)
+        tracks.columns["kept"][at, place % self.config.nn_budget] = view.looks[good]
+        tracks.columns["kept_next"][at] = place + 1

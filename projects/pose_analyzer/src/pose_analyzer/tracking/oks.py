@@ -1,0 +1,218 @@
+"""The pose-native tracker: people are told apart by their joints first, then by box and looks, on true time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pose_analyzer.tracking.appearance import Appearance, create_appearance
+from pose_analyzer.tracking.association import iou_matrix, oks_matrix
+from pose_analyzer.tracking.body import BODY, BODY_SIGMAS, IN_TRUNK, LIMB_SPEED, body_points, box_around, trunk_anchors
+from pose_analyzer.tracking.bytetrack import match
+from pose_analyzer.tracking.engine import Engine, Rules, View
+from pose_analyzer.tracking.kalman import BoxPrediction
+from pose_analyzer.tracking.lone import match_lone
+from pose_analyzer.tracking.reentry import ReEntry
+from pose_analyzer.tracking.settings import OksConfig, build_config, load_config
+from pose_analyzer.tracking.tracks import Tracks, TrackState
+from shared_utils.data_models import Poses
+from shared_utils.errors import ConfigError
+
+# Parts of the likeness. Where a part cannot be told (no keypoints in common, no image) the others take its share.
+_OF_POSE, _OF_BOX, _OF_LOOKS = 0.5, 0.2, 0.3
+# A limb that left its place has come back, or moved to another, after about this long: its distance grows no further.
+_LIMB_TURN_S = 0.35
+# 99.9 % of a chi-squared distribution with two degrees of freedom, for the trunk.
+_GATE = 13.8
+# Of two who could be it, the one seen last; a second of waiting costs this much likeness.
+_WAITING_COST_PER_S = 0.10
+_TWICE_THE_SAME_OKS = 0.75
+_TWICE_THE_SAME_IOU = 0.6
+# Cosine of looks from which likeness counts; strangers in a gym lie around it.
+_STRANGERS = 0.5
+
+
+class OksTracker:
+    """Tracks poses by object keypoint similarity (OKS), box overlap and looks, with true time steps.
+
+    - The motion of a person is that of the trunk's middle (shoulders and hips), which neither swinging arms nor a half hidden box
+      displace; a Kalman filter on true time steps predicts it (`pose_analyzer.tracking.kalman`).
+    - The likeness of a track and a detection is OKS of the predicted and the detected joints, with constants larger than COCO's
+      (`sigma_scale`), widened by how far a joint may have moved in the time that passed and by how sure the motion is; plus
+      overlap of boxes; plus cosine of looks where an image is given.
+    - Sure detections are matched first to all confirmed tracks, doubtful ones to those in view, then the unconfirmed, then people
+      who have nobody else near (`pose_analyzer.tracking.lone`). Who has been missed for longer counts a little less.
+    - A second detection of somebody already matched starts no track.
+    - Who comes back after the budget gets the old id when looks say so clearly; `reentries` keeps the lead over the second best.
+
+    Args:
+        config: Settings as an object; or give them by keyword:
+        appearance: Describer of looks instead of the one named by `model`.
+        **settings: The fields of `OksConfig`.
+
+    Raises:
+        ConfigError: A setting is unknown or out of range, or both forms are given.
+        ModelError: The network for looks is not there.
+
+    Example:
+        >>> from shared_utils.skeletons import COCO_17
+        >>> stand = np.random.default_rng(0).uniform([0, 0], [40, 100], (1, 17, 2))
+        >>> def frame(x):
+        ...     return Poses(
+        ...         boxes_xyxy=np.array([[x, 0, x + 40, 100]]), scores=np.ones(1), skeleton=COCO_17,
+        ...         keypoints_xy=stand + [x, 0], keypoint_confidence=np.ones((1, 17)))
+        >>> tracker = OksTracker()
+        >>> [int(tracker.update(frame(10 * i), timestamp_s=0.1 * i).track_ids[0]) for i in range(3)]
+        [1, 1, 1]
+    """
+
+    def __init__(self, config: OksConfig | None = None, *, appearance: Appearance | None = None, **settings: Any) -> None:
+        if config is not None and settings:
+            raise ConfigError("give OksTracker either a config or settings by keyword, not both")
+        self.config = config = config or build_config(OksConfig, settings, "OksTracker")
+        looks = (appearance or create_appearance(config.model)) if config.with_reid else None
+        rules = Rules(
+            start_score=max(config.new_track_thresh, config.track_high_thresh),
+            lost_s=config.lost_budget_s,
+            gmc_method=config.gmc_method,
+            reentry_s=config.reentry_s,
+            min_similarity=config.appearance_thresh,
+            min_margin=config.reentry_margin,
+            warped=("pose", "box"),
+        )
+        # Joints and the box's corners relative to the trunk's middle, as they were seen last.
+        columns = {"pose": (len(BODY), 2), "box": (2, 2)}
+        self._engine = Engine(rules, self._associate, appearance=looks, columns=columns, remember=self._remember, anchors=trunk_anchors)
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> OksTracker:
+        """A tracker with the settings of a YAML file; keys are those of `OksConfig`.
+
+        Raises:
+            ConfigError: The file cannot be read, or a key or value is wrong.
+        """
+        return cls(load_config(OksConfig, path, "oks"))
+
+    @property
+    def reentries(self) -> tuple[ReEntry, ...]:
+        """Everybody who came back so far, with the lead over the second best."""
+        return tuple(self._engine.reentries)
+
+    def reset(self) -> None:
+        """Forget everybody and count from 1 again."""
+        self._engine.reset()
+
+    def update(self, poses: Poses, *, timestamp_s: float, image: NDArray[np.uint8] | None = None) -> Poses:
+        """The same rows in the same order, ids added; see `Tracker.update`."""
+        return self._engine.update(poses, timestamp_s, image)
+
+    # --- who is who -----------------------------------------------------------------------------------
+    def _associate(self, view: View, prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.intp]:
+        config, scores = self.config, view.scores
+        track_of = np.full(len(scores), -1, np.intp)
+        if not len(scores) or not len(tracks):
+            return track_of
+        high = scores >= config.track_high_thresh
+        low = ~high & (scores >= config.track_low_thresh)
+        cost = 1 - self._likeness(view, prediction, tracks)
+        match(tracks.confirmed, high, cost, config.match_thresh, track_of)
+        match(tracks.state == TrackState.TRACKED, low, cost, config.match_thresh, track_of)
+        match(~tracks.confirmed, high, cost, config.match_thresh, track_of)
+        match_lone(prediction, view.anchors_xyxy, high, track_of)
+        _leave_doubles(view, track_of)
+        _place_half_hidden(view, prediction, tracks, track_of)
+        return track_of
+
+    def _likeness(self, view: View, prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.float64]:
+        """(t, n) 0..1, less the cost of waiting; 0 beyond the gate of the motion."""
+        xy, confidence = body_points(view.poses, view.order)
+        middle = prediction.position[:, None, :2]
+        size_px = np.maximum(prediction.seen[:, 2], prediction.seen[:, 3]).clip(1)
+        missed_s = view.now_s - tracks.motion.seen_s
+        alike_pose = oks_matrix(
+            middle + tracks.columns["pose"],
+            xy,
+            variance_px2=self._variance(prediction, size_px, missed_s),
+            weight=confidence,
+        )
+        corners = middle + tracks.columns["box"]
+        alike_box = iou_matrix(corners.reshape(-1, 4), view.boxes_xyxy)
+        known_pose = ~np.isnan(tracks.columns["pose"][..., 0]).all(1)[:, None] & (confidence > 0).any(1)[None]
+        pose_share = np.where(known_pose, _OF_POSE, 0.0)
+        # Overlap says little about somebody who has been out of sight.
+        box_share = _OF_BOX * np.exp(-missed_s / 0.5)[:, None] + np.where(known_pose, 0.0, _OF_POSE)
+        total = pose_share * alike_pose + box_share * alike_box
+        share = pose_share + box_share
+        if view.looks is not None:
+            looks = tracks.columns["look"] @ view.looks.T
+            seen = ~np.isnan(looks)
+            total = total + np.where(seen, _OF_LOOKS * ((looks - _STRANGERS) / (1 - _STRANGERS)).clip(-1, 1), 0)
+            share = share + np.where(seen, _OF_LOOKS, 0)
+        likeness = (total / share).clip(0, 1) - _WAITING_COST_PER_S * np.minimum(missed_s, 2)[:, None]
+        shift = _shifts(middle + tracks.columns["pose"], xy)
+        # Without a common joint, the boxes' middles have to do.
+        shift = np.where(np.isnan(shift), (view.anchors_xyxy[:, :2] + view.anchors_xyxy[:, 2:]) / 2 - middle, shift)
+        within = prediction.shift_distance(shift, view.anchors_xyxy) <= _GATE
+        return np.where(within, likeness, 0.0)
+
+    def _variance(self, prediction: BoxPrediction, size_px: NDArray[np.float64], missed_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(t, k) px²: how far a joint may lie from where it is predicted, per coordinate."""
+        # COCO's 2 sigma sqrt(area); the area of a person is taken from the longer side, which stays when somebody bends.
+        spread = 2 * self.config.sigma_scale * BODY_SIGMAS * 0.6 * size_px[:, None]
+        moved = LIMB_SPEED * size_px[:, None] * _LIMB_TURN_S * (1 - np.exp(-missed_s / _LIMB_TURN_S))[:, None]
+        return spread**2 + moved**2 + prediction.covariance[0, :, :2].mean(1)[:, None]
+
+    def _remember(self, view: View, tracks: Tracks, rows: NDArray[np.intp]) -> None:
+        seen = np.flatnonzero(rows >= 0)
+        at = rows[seen]
+        xy, confidence = body_points(view.poses, view.order[seen])
+        middle = (view.anchors_xyxy[seen, :2] + view.anchors_xyxy[seen, 2:])[:, None] / 2
+        # Joints that are hidden now keep their last place beside the trunk.
+        tracks.columns["pose"][at] = np.where((confidence > 0)[..., None], xy - middle, tracks.columns["pose"][at])
+        tracks.columns["box"][at] = box_around(view.boxes_xyxy[seen], middle)
+
+
+def _shifts(predicted: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 2) px mean move of the trunk's joints that both of two poses (..., k, 2) show; of all joints where there are none."""
+    move = seen[None] - predicted[:, None] if predicted.shape != seen.shape else seen - predicted
+    known = ~np.isnan(move[..., 0])
+    trunk = known & IN_TRUNK
+    used = np.where(trunk.any(-1, keepdims=True), trunk, known)
+    count = used.sum(-1)[..., None]
+    total = np.where(used[..., None], move, 0).sum(-2)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+
+
+def _place_half_hidden(view: View, prediction: BoxPrediction, tracks: Tracks, track_of: NDArray[np.intp]) -> None:
+    """Move the anchors of matched people whose trunk is hidden in part to where its seen joints say that it is; writes into `view`."""
+    joined = np.flatnonzero(track_of >= 0)
+    xy, _ = body_points(view.poses, view.order[joined])
+    partly = np.isnan(xy[:, IN_TRUNK]).any((1, 2))
+    joined, xy = joined[partly], xy[partly]
+    if not len(joined):
+        return
+    rows = track_of[joined]
+    middle = prediction.position[rows, :2]
+    shift = _shifts(middle[:, None] + tracks.columns["pose"][rows], xy)
+    half = (view.boxes_xyxy[joined, 2:] - view.boxes_xyxy[joined, :2]) / 2
+    placed = np.concatenate([middle + shift - half, middle + shift + half], axis=1)
+    view.anchors_xyxy[joined] = np.where(np.isnan(placed), view.anchors_xyxy[joined], placed)
+
+
+def _leave_doubles(view: View, track_of: NDArray[np.intp]) -> None:
+    """Mark free detections that show somebody already matched, so that they start no track; writes into `track_of`."""
+    free, taken = np.flatnonzero(track_of == -1), np.flatnonzero(track_of >= 0)
+    if not len(free) or not len(taken):
+        return
+    overlap = iou_matrix(view.boxes_xyxy[free], view.boxes_xyxy[taken])
+    near = overlap.max(1) >= _TWICE_THE_SAME_IOU
+    if not near.any():
+        return
+    xy, confidence = body_points(view.poses, view.order)
+    size = (view.boxes_xyxy[taken, 2:] - view.boxes_xyxy[taken, :2]).max(1).clip(1)
+    variance = (2 * BODY_SIGMAS * 0.6 * size[:, None]) ** 2
+    same = oks_matrix(xy[taken], xy[free], variance_px2=variance, weight=confidence[free]).T
+    track_of[free[((overlap >= _TWICE_THE_SAME_IOU) & (same >= _TWICE_THE_SAME_OKS)).any(1)]] = -2

@@ -1,0 +1,275 @@
+"""Settings of the trackers, under the names that ultralytics' tracker files use, and how they are read from YAML.
+
+Every buffer counts frames of 30 Hz, as in those files, and is a time here: 30 is 1.0 s in a stream of any rate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+
+from shared_utils.errors import ConfigError
+
+BUFFER_RATE_HZ = 30.0
+"""`track_buffer` counts frames of this rate, as in ByteTrack's authors' code, whatever the stream's own."""
+
+GmcMethod = Literal["sparseOptFlow", "orb", "sift", "ecc", "none"]
+
+_UNBOUNDED = ("track_buffer", "reentry_s", "nn_budget", "confirm_frames")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteTrackConfig:
+    """Settings of `ByteTracker`.
+
+    Args:
+        track_high_thresh: Least score 0..1 for the first association and for new tracks. Default 0.25.
+        track_low_thresh: Least score 0..1 for the second association; what is below is not looked at.
+            Default 0.1.
+        new_track_thresh: Least score 0..1 to start a track. Default 0.25.
+        track_buffer: How long a track waits for its person, in frames of 30 Hz: 30 is 1.0 s in a stream of
+            any rate. Default 30.
+        match_thresh: Greatest cost 0..1 of the first association, 1 - overlap (times score). Default 0.8.
+        fuse_score: Multiply the overlap by the detection's score. Default true.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    track_high_thresh: float = 0.25
+    track_low_thresh: float = 0.1
+    new_track_thresh: float = 0.25
+    track_buffer: float = 30
+    match_thresh: float = 0.8
+    fuse_score: bool = True
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def lost_budget_s(self) -> float:
+        """How long a track waits for its person, seconds."""
+        return self.track_buffer / BUFFER_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BotSortConfig:
+    """Settings of `BotSortTracker`.
+
+    Args:
+        track_high_thresh: Least score 0..1 for the first association and for new tracks. Default 0.25.
+        track_low_thresh: Least score 0..1 for the second association. Default 0.1.
+        new_track_thresh: Least score 0..1 to start a track. Default 0.25.
+        track_buffer: How long a track waits for its person, in frames of 30 Hz. Default 30 (1.0 s).
+        match_thresh: Greatest cost 0..1 of the first association. Default 0.8.
+        fuse_score: Multiply the overlap by the detection's score. Default true.
+        gmc_method: How the camera's own motion is found between frames, "none" to leave it out.
+            Default "sparseOptFlow".
+        proximity_thresh: Greatest 1 - overlap 0..1 at which looks are consulted. Default 0.5.
+        appearance_thresh: Least similarity 0..1 of looks (cosine) that counts as the same person. Default 0.8.
+        with_reid: Use looks at all. Default true.
+        model: "auto" for the colours of the detector's own body parts, else an ONNX network by registry name
+            (`osnet_x0_25_msmt17`) or path. Default "auto".
+        reentry_s: A person who left may come back under the same id for this long, s; 0 = never. Default 30.
+        reentry_margin: Least lead 0..1 in similarity over the second best for that. Default 0.05.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    track_high_thresh: float = 0.25
+    track_low_thresh: float = 0.1
+    new_track_thresh: float = 0.25
+    track_buffer: float = 30
+    match_thresh: float = 0.8
+    fuse_score: bool = True
+    gmc_method: GmcMethod = "sparseOptFlow"
+    proximity_thresh: float = 0.5
+    appearance_thresh: float = 0.8
+    with_reid: bool = True
+    model: str = "auto"
+    reentry_s: float = 30.0
+    reentry_margin: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def lost_budget_s(self) -> float:
+        """How long a track waits for its person, seconds."""
+        return self.track_buffer / BUFFER_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepSortConfig:
+    """Settings of `DeepSortTracker`.
+
+    Args:
+        track_high_thresh: Least score 0..1 of a detection that is used. Default 0.25.
+        track_low_thresh: Not used by this method, which has one stage of scores; kept so that files of the
+            others load. Default 0.1.
+        new_track_thresh: Least score 0..1 to start a track. Default 0.25.
+        track_buffer: How long a track waits for its person, in frames of 30 Hz. Default 30 (1.0 s).
+        match_thresh: Greatest 1 - overlap 0..1 in the association of boxes that ends each frame. Default 0.7.
+        appearance_thresh: Least similarity 0..1 of looks (cosine) to the nearest kept view. Default 0.8.
+        with_reid: Use looks at all; without, motion and overlap alone decide. Default true.
+        model: As in `BotSortConfig`. Default "auto".
+        gmc_method: As in `BotSortConfig`; the paper has none. Default "none".
+        nn_budget: Views kept of each person, the latest ones. Default 100.
+        confirm_frames: Frames in a row in which a new person must be seen. Default 3.
+        reentry_s: As in `BotSortConfig`. Default 30.
+        reentry_margin: As in `BotSortConfig`. Default 0.05.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    track_high_thresh: float = 0.25
+    track_low_thresh: float = 0.1
+    new_track_thresh: float = 0.25
+    track_buffer: float = 30
+    match_thresh: float = 0.7
+    appearance_thresh: float = 0.8
+    with_reid: bool = True
+    model: str = "auto"
+    gmc_method: GmcMethod = "none"
+    nn_budget: int = 100
+    confirm_frames: int = 3
+    reentry_s: float = 30.0
+    reentry_margin: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def lost_budget_s(self) -> float:
+        """How long a track waits for its person, seconds."""
+        return self.track_buffer / BUFFER_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OksConfig:
+    """Settings of `OksTracker`.
+
+    Args:
+        track_high_thresh: Least score 0..1 for the first association and for new tracks. Default 0.25.
+        track_low_thresh: Least score 0..1 for the second association. Default 0.1.
+        new_track_thresh: Least score 0..1 to start a track. Default 0.25.
+        track_buffer: How long a track waits for its person, in frames of 30 Hz. Default 60 (2.0 s).
+        match_thresh: Greatest cost 0..1 of an association, 1 - likeness of pose, box and looks. Default 0.8.
+        sigma_scale: Factor on COCO's keypoint constants: they say how well people agree on where a joint is, and
+            between two frames a joint also moves. Default 3.
+        gmc_method: As in `BotSortConfig`; used when images are given. Default "sparseOptFlow".
+        appearance_thresh: Least similarity 0..1 of looks for a person who returns. Default 0.8.
+        with_reid: Use looks at all; they need images. Default true.
+        model: As in `BotSortConfig`. Default "auto".
+        reentry_s: As in `BotSortConfig`. Default 30.
+        reentry_margin: As in `BotSortConfig`. Default 0.05.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    track_high_thresh: float = 0.25
+    track_low_thresh: float = 0.1
+    new_track_thresh: float = 0.25
+    track_buffer: float = 60
+    match_thresh: float = 0.8
+    sigma_scale: float = 3.0
+    gmc_method: GmcMethod = "sparseOptFlow"
+    appearance_thresh: float = 0.8
+    with_reid: bool = True
+    model: str = "auto"
+    reentry_s: float = 30.0
+    reentry_margin: float = 0.05
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    @property
+    def lost_budget_s(self) -> float:
+        """How long a track waits for its person, seconds."""
+        return self.track_buffer / BUFFER_RATE_HZ
+
+
+TrackerConfig = ByteTrackConfig | BotSortConfig | DeepSortConfig | OksConfig
+_C = TypeVar("_C", ByteTrackConfig, BotSortConfig, DeepSortConfig, OksConfig)
+
+
+def build_config(kind: type[_C], settings: Mapping[str, Any], where: str) -> _C:
+    """Settings from names and values.
+
+    Raises:
+        ConfigError: A name is unknown (the text names the nearest) or a value is out of range.
+    """
+    names = [f.name for f in fields(kind)]
+    _check_names(settings, names, where)
+    return kind(**settings)
+
+
+def load_config(kind: type[_C], path: str | Path, tracker_type: str, changes: Mapping[str, Any] | None = None) -> _C:
+    """Settings from a YAML file in ultralytics' form.
+
+    Args:
+        kind: Which settings.
+        path: Keys are the fields of `kind`, all optional; `tracker_type`, if given, must be the next argument.
+        tracker_type: Name of the tracker.
+        changes: Settings that stand above those of the file.
+
+    Raises:
+        ConfigError: The file cannot be read, is for another tracker, or a key or value is wrong.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"cannot read tracker settings from {path}: {error}") from error
+    settings = {} if content is None else content
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{path} must hold `key: value` lines, got a {type(settings).__name__}")
+    found = settings.get("tracker_type", tracker_type)
+    if found != tracker_type:
+        raise ConfigError(f"{path} is for tracker_type {found!r}; this tracker takes {tracker_type!r}")
+    config = build_config(kind, {k: v for k, v in settings.items() if k != "tracker_type"}, str(path))
+    _check_names(changes or {}, [f.name for f in fields(kind)], tracker_type)
+    return replace(config, **(changes or {}))
+
+
+def _check_names(settings: Mapping[str, Any], names: list[str], where: str) -> None:
+    for key in settings:
+        if key not in names:
+            near = get_close_matches(str(key), names, n=1, cutoff=0.0)
+            raise ConfigError(f"{where}: unknown setting {key!r}; did you mean {near[0]!r}? There are {', '.join(names)}")
+
+
+def _check(config: TrackerConfig) -> None:
+    for field in fields(config):
+        name, value = field.name, getattr(config, field.name)
+        if field.type == "bool":
+            if not isinstance(value, bool):
+                raise ConfigError(f"{name} must be true or false, got {value!r}")
+        elif field.type == "int":
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"{name} must be a whole number of 1 or more, got {value!r}")
+        elif field.type == "float":
+            _check_number(name, value)
+        elif field.type == "GmcMethod":
+            if value not in get_args(GmcMethod):
+                raise ConfigError(f"{name} must be one of {', '.join(get_args(GmcMethod))}, got {value!r}")
+        elif not isinstance(value, str) or not value:
+            raise ConfigError(f"{name} must be 'auto' or a model's name or path, got {value!r}")
+    if config.track_low_thresh > config.track_high_thresh:
+        raise ConfigError(f"track_low_thresh ({config.track_low_thresh}) must not exceed track_high_thresh ({config.track_high_thresh})")
+
+
+def _check_number(name: str, value: Any) -> None:
+    least, highest = (1.0, 10.0) if name == "sigma_scale" else (0.0, math.inf if name in _UNBOUNDED else 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= highest or math.isinf(value):
+        allowed = "of 0 or more" if math.isinf(highest) else f"in {least:g}..{highest:g}"
+        raise ConfigError(f"{name} must be a number {allowed}, got {value!r}")
