@@ -11,6 +11,10 @@ Every angle is unsigned and lies between two body segments, each pointing away f
 | `ankle_dorsiflexion_deg` | knee-ankle and heel-toe, minus 90° | foot square to the shank | toes to shin; -90° = foot in line |
 | `trunk_lean_deg` | hip-shoulder and the vertical | upright | leaning any way; 180° = upside down |
 | `trunk_lean_deg` (no side) | mid-hip to mid-shoulder and the vertical | upright | the same, free of the shoulders' breadth |
+| `wrist_flexion_deg` | elbow-wrist and wrist-knuckles | hand in line with the forearm | bending, any way |
+| `neck_flexion_deg` | hip-shoulder and shoulder-ear | head in line with the trunk | bending, any way |
+| `neck_flexion_deg` (no side) | the same from mid-hip, mid-shoulder and mid-ear | | |
+| `shoulder_flexion_deg`, `shoulder_abduction_deg`, `hip_abduction_deg` | signed, of the body's own planes | see `body_planes` | |
 | `upper_arm_lean_deg` | elbow-shoulder and the vertical | shoulder straight above the elbow | raising; 180° = overhead |
 | `arm_fold_deg` | as elbow flexion, from the shoulder-wrist distance | wrist at arm's length | wrist nearing the shoulder |
 | `leg_fold_deg` | as knee flexion, from the hip-ankle distance | ankle at leg's length | ankle nearing the hip |
@@ -36,11 +40,12 @@ Conventions agree with Sports2D's (knee, hip, elbow 0° = aligned; ankle -90° =
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pose_analyzer.biomechanics.body_planes import PLANE_NAMES, plane_angles_2d, plane_angles_3d
+from pose_analyzer.biomechanics.chains import Chain, Plan, plan_of, segments, sigma_deg
 from pose_analyzer.biomechanics.foreshortening import IN_PLANE_NAMES, in_plane
 from pose_analyzer.biomechanics.geometry import Array, angle_between_deg
 from pose_analyzer.biomechanics.heights import HEIGHT_NAMES, height_angles
@@ -51,6 +56,8 @@ from shared_utils.skeletons import Skeleton
 _SIDES = ("left", "right")
 _JOINTS = ("knee_flexion", "hip_flexion", "elbow_flexion", "shoulder_elevation", "ankle_dorsiflexion", "trunk_lean", "upper_arm_lean")
 _NAMES_2D = (*(f"{side}_{joint}" for joint in _JOINTS for side in _SIDES), "trunk_lean")
+_MORE_2D = (*(f"{side}_{joint}" for joint in ("neck_flexion", "wrist_flexion") for side in _SIDES), "neck_flexion")
+_ALL_2D = (*_NAMES_2D, *_MORE_2D)
 _FOLDS = {"arm_fold": ("shoulder", "wrist"), "leg_fold": ("hip", "ankle")}
 
 ANGLE_NAMES: tuple[str, ...] = (
@@ -59,15 +66,23 @@ ANGLE_NAMES: tuple[str, ...] = (
     *HEIGHT_NAMES,
     *IN_PLANE_NAMES,
     *(f"{name}_3d_deg" for name in _NAMES_2D),
+    *(f"{name}_deg" for name in _MORE_2D),
+    *(f"{name}_deg" for name in PLANE_NAMES),
+    *(f"{name}_3d_deg" for name in _MORE_2D),
+    *(f"{name}_3d_deg" for name in PLANE_NAMES),
 )
 """The names that `joint_angles` gives, in order, whatever the skeleton."""
 
 _IN_PLANE_OF = [ANGLE_NAMES.index(name.replace("_in_plane", "")) for name in IN_PLANE_NAMES]
 
+_OFFSET_DEG = np.array([-90.0 if "dorsiflexion" in name else 0.0 for name in _ALL_2D])
+_VERTICAL = np.array([name.endswith("_lean") for name in _ALL_2D])
+
 # A segment shorter than this share of the person's size points anywhere: one pixel of error in 300 turns it by 10°.
 _MIN_SEGMENT_OF_BOX = 0.02
 _MIN_SEGMENT_PX = 1.0
 _MIN_SEGMENT_M = 0.03
+_STATURE_M = 1.7  # keypoint errors in metres follow from those in px and the size of an average adult
 
 # Lengths of the upper and lower part of a limb in trunk lengths (shoulder to hip), from segment lengths in body heights:
 # shoulder 0.818, hip 0.530, knee 0.285, ankle 0.039 above the floor, upper arm 0.186, forearm 0.146.
@@ -75,17 +90,6 @@ _TRUNK = 0.818 - 0.530
 # Proportions differ between people and detectors by about this much.
 _LONGEST_LIMB = 1.15
 _PARTS = {"arm_fold": (0.186 / _TRUNK, 0.146 / _TRUNK), "leg_fold": (0.245 / _TRUNK, 0.246 / _TRUNK)}
-
-
-class _Plan(NamedTuple):
-    """How a skeleton's k keypoints make the two segments of each of a angles."""
-
-    first: Array  # (a, k) weights; the first segment is first @ points
-    second: Array  # (a, k); a row of zeros stands for the vertical
-    needs: NDArray[np.bool_]  # (a, k) keypoints that must be there
-    possible: NDArray[np.bool_]  # (a,) whether the skeleton has them at all
-    offset_deg: Array  # (a,) added to the angle between the segments
-    vertical: NDArray[np.bool_]  # (a,) measured against the vertical
 
 
 def joint_angles(poses: Poses, *, timestamp_s: float, min_confidence: float = 0.5) -> Angles:
@@ -102,8 +106,8 @@ def joint_angles(poses: Poses, *, timestamp_s: float, min_confidence: float = 0.
 
     Returns:
         `Angles` of `ANGLE_NAMES`, n rows in the order of `poses`. `sigma_deg` holds the first-order error
-        propagated from `keypoint_sigma_px` (coordinates independent) when the poses carry it, NaN for
-        stand-ins, `in_plane` and `_3d_deg` names; else None.
+        propagated from `keypoint_sigma_px` (coordinates independent) when the poses carry it, NaN for stand-ins,
+        `in_plane` names and body planes in space; else None. In space, an error in px counts as the same share of an adult.
 
     Raises:
         ValidationError: `min_confidence` lies outside 0..1.
@@ -121,58 +125,56 @@ def joint_angles(poses: Poses, *, timestamp_s: float, min_confidence: float = 0.
     """
     if not 0 <= min_confidence <= 1:
         raise ValidationError(f"min_confidence must lie in 0..1, got {min_confidence}")
-    plan = _plan(poses.skeleton)
+    skeleton = poses.skeleton
     confident = poses.keypoint_confidence >= min_confidence
     boxes = poses.boxes_xyxy.astype(np.float64)
     size = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0)
     min_px = np.maximum(size * _MIN_SEGMENT_OF_BOX, _MIN_SEGMENT_PX)[:, None]
-    flat, sigma = _angles(poses.keypoints_xy, confident, plan, min_px, poses.keypoint_sigma_px)
+    given = poses.keypoint_sigma_px is not None
+    sigma_px = np.full(confident.shape, np.nan) if poses.keypoint_sigma_px is None else poses.keypoint_sigma_px
+    flat, flat_sigma = _angles(poses.keypoints_xy, confident, skeleton, min_px, sigma_px if given else None)
+    planes, planes_sigma = plane_angles_2d(poses.keypoints_xy, confident, skeleton, min_px, sigma_px if given else None)
     if poses.world_xyz_m is None:
-        spatial = np.full_like(flat, np.nan)
+        spatial, planes_3d = np.full_like(flat, np.nan), np.full_like(planes, np.nan)
+        spatial_sigma = spatial
     else:
-        spatial, _ = _angles(poses.world_xyz_m, confident, plan, _MIN_SEGMENT_M, None)
+        sigma_m = sigma_px * (_STATURE_M / np.where(size > 0, size, np.nan))[:, None] if given else None
+        spatial, spatial_sigma = _angles(poses.world_xyz_m, confident, skeleton, _MIN_SEGMENT_M, sigma_m)
+        planes_3d = plane_angles_3d(poses.world_xyz_m, confident, skeleton, _MIN_SEGMENT_M)
     xy = np.where(confident[..., None], poses.keypoints_xy, np.nan).astype(np.float64)
-    turned = np.where(in_plane(xy, poses.skeleton, min_px), flat[:, _IN_PLANE_OF], np.nan)
-    stand_ins = np.concatenate([_folds(xy, poses.skeleton, min_px), height_angles(xy, poses.skeleton, min_px), turned], axis=1)
-    return Angles(
-        names=ANGLE_NAMES,
-        track_ids=poses.track_ids,
-        value_deg=np.concatenate([flat, stand_ins, spatial], axis=1),
-        sigma_deg=None if sigma is None else np.concatenate([sigma, np.full_like(stand_ins, np.nan), np.full_like(sigma, np.nan)], axis=1),
-        timestamp_s=timestamp_s,
-    )
+    turned = np.where(in_plane(xy, skeleton, min_px), flat[:, _IN_PLANE_OF], np.nan)
+    stand_ins = np.concatenate([_folds(xy, skeleton, min_px), height_angles(xy, skeleton, min_px), turned], axis=1)
+    value = _in_order(flat, stand_ins, planes, spatial, planes_3d)
+    sigma = None
+    if flat_sigma is not None and planes_sigma is not None and spatial_sigma is not None:
+        unknown = [np.full_like(stand_ins, np.nan), np.full_like(planes_3d, np.nan)]
+        sigma = _in_order(flat_sigma, unknown[0], planes_sigma, spatial_sigma, unknown[1])
+    return Angles(names=ANGLE_NAMES, track_ids=poses.track_ids, value_deg=value, sigma_deg=sigma, timestamp_s=timestamp_s)
+
+
+def _in_order(flat: Array, stand_ins: Array, planes: Array, spatial: Array, planes_3d: Array) -> Array:
+    """(n, angles) columns in the order of `ANGLE_NAMES`."""
+    old = len(_NAMES_2D)
+    return np.concatenate([flat[:, :old], stand_ins, spatial[:, :old], flat[:, old:], planes, spatial[:, old:], planes_3d], axis=1)
 
 
 def _angles(
     points: NDArray[np.float32],
     confident: NDArray[np.bool_],
-    plan: _Plan,
+    skeleton: Skeleton,
     min_length: float | Array,
-    sigma: NDArray[np.float32] | None,
+    sigma: Array | NDArray[np.float32] | None,
 ) -> tuple[Array, Array | None]:
     """(n, a) angles and their standard deviations from points (n, k, d), both in degrees."""
-    usable = confident & np.isfinite(points).all(-1)
-    complete = ~(plan.needs & ~usable[:, None, :]).any(-1) & plan.possible
-    # Keypoints that an angle does not use have weight 0; NaN must not reach them, as 0 * NaN is NaN.
-    known = np.where(usable[..., None], points, 0.0).astype(np.float64)
-    u, v = plan.first @ known, plan.second @ known
-    up = np.zeros(known.shape[-1])
+    plan = _plan(skeleton)
+    u, v, complete = segments(points, confident & np.isfinite(points).all(-1), plan)
+    up = np.zeros(points.shape[-1])
     up[1] = -1.0  # image and camera coordinates have y down
-    v = np.where(plan.vertical[:, None], up * 2.0 * np.max(min_length, initial=1.0), v)
-    value = np.where(complete, angle_between_deg(u, v, min_length=min_length) + plan.offset_deg, np.nan)
+    v = np.where(_VERTICAL[:, None], up * 2.0 * np.max(min_length, initial=1.0), v)
+    value = np.where(complete, angle_between_deg(u, v, min_length=min_length) + _OFFSET_DEG, np.nan)
     if sigma is None:
         return value, None
-    return value, np.where(np.isnan(value), np.nan, _sigma_deg(u, v, sigma, plan))
-
-
-def _sigma_deg(u: Array, v: Array, sigma: NDArray[np.float32], plan: _Plan) -> Array:
-    """(n, a) degrees: the angle of a segment w turns by perp(w) / |w|² per pixel moved at its end."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        turn_u = np.stack([-u[..., 1], u[..., 0]], -1) / np.einsum("...d,...d->...", u, u)[..., None]
-        turn_v = np.stack([-v[..., 1], v[..., 0]], -1) / np.einsum("...d,...d->...", v, v)[..., None]
-        gradient = plan.second[..., None] * turn_v[:, :, None, :] - plan.first[..., None] * turn_u[:, :, None, :]
-        variance = np.einsum("nakd,nakd->nak", gradient, gradient) * sigma.astype(np.float64)[:, None, :] ** 2
-    return np.degrees(np.sqrt(np.where(plan.needs, variance, 0.0).sum(-1)))
+    return value, np.where(np.isnan(value), np.nan, sigma_deg(u, v, sigma, plan))
 
 
 def _folds(xy: Array, skeleton: Skeleton, min_px: Array) -> Array:
@@ -193,9 +195,9 @@ def _fold_points(skeleton: Skeleton) -> NDArray[np.intp]:
 
 
 @cache
-def _plan(skeleton: Skeleton) -> _Plan:
+def _plan(skeleton: Skeleton) -> Plan:
     toe = "foot_index" if "left_foot_index" in skeleton else "big_toe"
-    chains = {
+    parts: dict[str, tuple[str, ...]] = {
         "knee_flexion": ("hip", "knee", "knee", "ankle"),
         "hip_flexion": ("shoulder", "hip", "hip", "knee"),
         "elbow_flexion": ("shoulder", "elbow", "elbow", "wrist"),
@@ -203,19 +205,13 @@ def _plan(skeleton: Skeleton) -> _Plan:
         "ankle_dorsiflexion": ("knee", "ankle", "heel", toe),
         "trunk_lean": ("hip", "shoulder"),
         "upper_arm_lean": ("elbow", "shoulder"),
+        "neck_flexion": ("hip", "shoulder", "shoulder", "ear"),
     }
-    a, k = len(_NAMES_2D), len(skeleton)
-    first, second, possible = np.zeros((a, k)), np.zeros((a, k)), np.ones(a, bool)
-    for row, (joint, side) in enumerate((joint, side) for joint in _JOINTS for side in _SIDES):
-        names = [f"{side}_{part}" for part in chains[joint]]
-        possible[row] = all(name in skeleton for name in names)
-        if possible[row]:
-            i = skeleton.indices(names)
-            first[row, i[:2]] = -1.0, 1.0
-            if len(i) > 2:
-                second[row, i[2:]] = -1.0, 1.0
-    first[-1, skeleton.indices(["left_hip", "right_hip"])] = -0.5
-    first[-1, skeleton.indices(["left_shoulder", "right_shoulder"])] = 0.5
-    offset = np.array([-90.0 if "dorsiflexion" in name else 0.0 for name in _NAMES_2D])
-    vertical = np.array([name.endswith("_lean") for name in _NAMES_2D])
-    return _Plan(first, second, (first != 0) | (second != 0), possible, offset, vertical)
+    middle = {part: (f"left_{part}", f"right_{part}") for part in ("hip", "shoulder", "ear")}
+    chains: dict[str, Chain] = {f"{side}_{joint}": tuple(f"{side}_{p}" for p in parts[joint]) for joint in parts for side in _SIDES}
+    for side in _SIDES:
+        hand = (f"{side}_index", f"{side}_pinky")
+        chains[f"{side}_wrist_flexion"] = (f"{side}_elbow", f"{side}_wrist", f"{side}_wrist", hand)
+    chains["trunk_lean"] = tuple(middle[p] for p in parts["trunk_lean"])
+    chains["neck_flexion"] = tuple(middle[p] for p in parts["neck_flexion"])
+    return plan_of(skeleton, [chains[name] for name in _ALL_2D])
