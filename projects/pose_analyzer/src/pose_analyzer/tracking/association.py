@@ -28,42 +28,34 @@ def iou_matrix(a_xyxy: NDArray[np.floating], b_xyxy: NDArray[np.floating]) -> ND
     return np.divide(shared, np.where(union > 0, union, 1.0), out=shared)
 
 
-def oks_matrix(
-    a_xy: NDArray[np.floating],
-    b_xy: NDArray[np.floating],
-    *,
-    variance_px2: NDArray[np.floating],
-    weight: NDArray[np.floating],
+def oks_pairs(
+    a_xy: NDArray[np.floating], b_xy: NDArray[np.floating], *, variance_px2: NDArray[np.floating], weight: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """(a, b) object keypoint similarity of predicted and detected poses, 0..1.
+    """Object keypoint similarity of pairs of poses, 0..1.
 
     The mean over the keypoints that both have of exp(-d² / 2 variance), as COCO's keypoint evaluation defines it, with the
     variance left to the caller: for tracking it is larger than COCO's and grows with the time that has passed.
 
     Args:
-        a_xy: (a, k, 2) px; NaN = missing.
-        b_xy: (b, k, 2) px; NaN = missing.
-        variance_px2: (a, k) px², positive, of a predicted keypoint's distance.
-        weight: (b, k) 0 or more, trust in a detected keypoint.
+        a_xy: (p, k, 2) px; NaN = missing.
+        b_xy: (p, k, 2) px; NaN = missing.
+        variance_px2: (..., p, k) px², positive, of the distance of two keypoints; several scales at once lie before.
+        weight: (p, k) 0 or more, trust in each keypoint.
 
     Returns:
-        0 where two poses share no keypoint.
+        (..., p); 0 where two poses share no keypoint.
 
     Example:
         >>> here, there = np.array([[[0.0, 0.0], [9.0, 0.0]]]), np.array([[[2.0, 0.0], [np.nan, np.nan]]])
-        >>> oks_matrix(here, there, variance_px2=np.array([[4.0, 4.0]]), weight=np.ones((1, 2))).round(3)  # exp(-1/2)
-        array([[0.607]])
+        >>> oks_pairs(here, there, variance_px2=np.array([[4.0, 4.0]]), weight=np.ones((1, 2))).round(3)  # exp(-1/2)
+        array([0.607])
     """
-    difference = np.asarray(a_xy, np.float64)[:, None] - np.asarray(b_xy, np.float64)[None]
-    difference *= difference
-    squared = difference[..., 0]
-    squared += difference[..., 1]
-    squared /= -2.0 * np.asarray(variance_px2, np.float64)[:, None]
+    squared = ((np.asarray(a_xy, np.float64) - b_xy) ** 2).sum(-1)
     common = ~np.isnan(squared)
-    trust = np.where(common, np.asarray(weight, np.float64)[None], 0.0)
+    trust = np.where(common, weight, 0.0)
     total = trust.sum(-1)
-    alike = (np.exp(np.where(common, squared, 0.0)) * trust).sum(-1)
-    return np.divide(alike, total, out=np.zeros_like(alike), where=total > 0)
+    alike = (np.exp(np.where(common, squared, 0.0) / (-2.0 * variance_px2)) * trust).sum(-1)
+    return alike / np.where(total > 0, total, 1.0)
 
 
 def assign(cost: NDArray[np.float64], limit: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -24,11 +24,11 @@ LIMB_SPEED = np.array([_SPEEDS[name.rsplit("_", 1)[-1]] for name in BODY])
 """(k,) typical speed of a joint relative to the trunk, body lengths per s: a jumping jack's wrist travels a body length in half a
 second, a walker's ankle a third of one."""
 
-LEAST_CONFIDENCE = 0.25
+LEAST_CONFIDENCE = 0.3
 """A joint below this is a guess of the detector and compared with nothing."""
 
-IN_TRUNK = np.array([name.endswith(("shoulder", "hip")) for name in BODY])
-"""(k,) whether a joint belongs to the trunk."""
+TRUNK = np.array([BODY.index(f"{side}_{part}") for part in ("shoulder", "hip") for side in ("left", "right")])
+"""Places of the four joints of the trunk."""
 
 
 @lru_cache(maxsize=16)
@@ -49,20 +49,26 @@ def body_points(poses: Poses, rows: NDArray[np.intp]) -> tuple[NDArray[np.float6
     at = rows[:, None], places
     confidence = poses.keypoint_confidence[at].astype(np.float64)
     trusted = (confidence >= LEAST_CONFIDENCE) & (places >= 0)
-    return np.where(trusted[..., None], poses.keypoints_xy[at], np.nan), np.where(trusted, confidence, 0.0)
+    xy = poses.keypoints_xy[at].astype(np.float64)
+    xy[~trusted] = np.nan
+    return xy, np.where(trusted, confidence, 0.0)
 
 
-def trunk_anchors(poses: Poses, order: NDArray[np.intp], boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
+def trunk_anchors(xy: NDArray[np.float64], boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n, 4) px boxes of the detected size, with the trunk's middle as centre.
 
     The trunk moves as the person does; the box also with every limb, and when a part of it is hidden. Where shoulders or hips
     are not seen, the box itself is taken.
+
+    Args:
+        xy: (n, k, 2) px joints of `BODY`.
+        boxes_xyxy: (n, 4) px.
     """
-    xy, _ = body_points(poses, order)
-    trunk = xy[:, IN_TRUNK].mean(1)
-    centre = np.where(np.isnan(trunk), (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2, trunk)
-    half = (boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]) / 2
-    return np.concatenate([centre - half, centre + half], axis=1)
+    trunk = xy[:, TRUNK].sum(1) / len(TRUNK)
+    known = ~np.isnan(trunk)
+    middle = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    shift = np.where(known, trunk - middle, 0.0)
+    return boxes_xyxy + np.concatenate([shift, shift], axis=1)
 
 
 def box_around(boxes_xyxy: NDArray[np.float64], middle: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -104,6 +104,6 @@ class BotSortTracker:
         if view.looks is None:
             return np.ones_like(cost)
         distance = 1 - tracks.columns["look"] @ view.looks.T
-        # A comparison with NaN, somebody not seen clearly yet, is false.
-        counts = (distance <= 1 - self.config.appearance_thresh) & (cost <= self.config.proximity_thresh)
+        # A crop that shows two people has the looks of either. A comparison with NaN, somebody not seen yet, is false.
+        counts = view.clear & (distance <= 1 - self.config.appearance_thresh) & (cost <= self.config.proximity_thresh)
         return np.where(counts, distance / 2, 1.0)

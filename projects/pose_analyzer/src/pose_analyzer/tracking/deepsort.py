@@ -22,6 +22,7 @@ from shared_utils.errors import ConfigError
 
 # 95 % of a chi-squared distribution with four degrees of freedom (centre, width, height), the paper's gate.
 _GATE = 9.4877
+_NEVER = 1e3
 
 
 class DeepSortTracker:
@@ -31,7 +32,8 @@ class DeepSortTracker:
     is the cosine distance to the nearest of the kept views, for pairs inside the Mahalanobis gate of the motion. What is left,
     if it was seen in the frame before or is unconfirmed, is matched by overlap. Steps of the cascade are times, not frames; a
     track waits a number of seconds. The motion model, the association of lone people and of those who return are those of this
-    room (see `ByteTracker`, `BotSortTracker`). Where no looks are at hand, the cascade goes by overlap inside the gate.
+    room (see `ByteTracker`, `BotSortTracker`). Where no looks are at hand, all
+    are matched by overlap, as in SORT (arXiv:1602.00763).
 
     Args:
         config: Settings as an object; or give them by keyword:
@@ -93,25 +95,24 @@ class DeepSortTracker:
             return track_of
         used = view.scores >= config.track_high_thresh
         overlap_cost = 1 - iou_matrix(prediction.boxes_xyxy, view.boxes_xyxy)
-        gated = prediction.box_distance(view.boxes_xyxy) <= _GATE
-        cost, limit = self._cascade_cost(view, tracks, overlap_cost)
-        cost = np.where(gated, cost, np.inf)
         seen_s = tracks.motion.seen_s
-        for at_s in np.unique(seen_s[tracks.confirmed])[::-1]:
-            match(tracks.confirmed & (seen_s == at_s), used, np.minimum(cost, 1e3), limit, track_of)
         recent = ~tracks.confirmed | (seen_s == seen_s.max())
+        if view.looks is None:
+            recent = np.ones(len(tracks), bool)
+            match(tracks.confirmed, used, overlap_cost, config.match_thresh, track_of)
+        else:
+            gated = prediction.box_distance(view.boxes_xyxy) <= _GATE
+            cost = np.where(gated, self._cost_of_looks(view.looks, tracks), _NEVER)
+            for at_s in np.unique(seen_s[tracks.confirmed])[::-1]:
+                match(tracks.confirmed & (seen_s == at_s), used, cost, 1 - config.appearance_thresh + 1e-9, track_of)
         match(recent, used, overlap_cost, config.match_thresh, track_of)
         match_lone(prediction, view.boxes_xyxy, used, track_of)
         return track_of
 
-    def _cascade_cost(self, view: View, tracks: Tracks, overlap_cost: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
-        """(t, n) costs of the cascade and the greatest that is taken."""
-        if view.looks is None:
-            return overlap_cost, self.config.match_thresh
-        with np.errstate(invalid="ignore"):
-            similarity = np.fmax.reduce(np.einsum("tbd,nd->tbn", tracks.columns["kept"], view.looks), axis=1)
-        # People without a kept or a present view are left to the overlap.
-        return np.nan_to_num(1 - similarity, nan=1e3), 1 - self.config.appearance_thresh + 1e-9
+    def _cost_of_looks(self, looks: NDArray[np.float64], tracks: Tracks) -> NDArray[np.float64]:
+        """(t, n) cosine distance to the nearest kept view; people without a kept or a present view are left to the overlap."""
+        similarity = np.fmax.reduce(np.einsum("tbd,nd->tbn", tracks.columns["kept"], looks), axis=1)
+        return np.nan_to_num(1 - similarity, nan=_NEVER)
 
     def _remember(self, view: View, tracks: Tracks, rows: NDArray[np.intp]) -> None:
         """Keep the clear views, the oldest of each person going first."""

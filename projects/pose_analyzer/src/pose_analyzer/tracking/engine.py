@@ -43,6 +43,8 @@ class View:
         looks: (n, d) of unit length, NaN = not seen; None without image or appearance.
         clear: (n,) views good enough to remember looks by.
         now_s: Media clock.
+        joints_xy: (n, k, 2) px and
+        joints_confidence: (n, k), where the tracker asks for them; else of k = 0.
     """
 
     poses: Poses
@@ -53,6 +55,8 @@ class View:
     looks: NDArray[np.float64] | None
     clear: NDArray[np.bool_]
     now_s: float
+    joints_xy: NDArray[np.float64]
+    joints_confidence: NDArray[np.float64]
 
 
 Associate = Callable[[View, BoxPrediction, Tracks], NDArray[np.intp]]
@@ -96,8 +100,8 @@ class Engine:
         appearance: Describes looks; None = do without.
         columns: The tracker's own columns of `Tracks`.
         remember: Fills them.
-        anchors: (n, 4) px boxes whose centres move with the body, from the poses, their order and the boxes in that order;
-            default the detected boxes.
+        joints: (n, k, 2) px and (n, k) confidence of the joints it compares, from the poses and their order.
+        anchors: (n, 4) px boxes whose centres move with the body, from the joints and the boxes; default the detected boxes.
     """
 
     def __init__(
@@ -108,9 +112,11 @@ class Engine:
         appearance: Appearance | None = None,
         columns: Mapping[str, tuple[int, ...]] | None = None,
         remember: Remember | None = None,
-        anchors: Callable[[Poses, NDArray[np.intp], NDArray[np.float64]], NDArray[np.float64]] | None = None,
+        joints: Callable[[Poses, NDArray[np.intp]], tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
+        anchors: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]] | None = None,
     ) -> None:
-        self._rules, self._associate, self._appearance, self._remember, self._anchors = rules, associate, appearance, remember, anchors
+        self._rules, self._associate, self._appearance, self._remember = rules, associate, appearance, remember
+        self._joints, self._anchors = joints, anchors
         looks = {} if appearance is None else {"look": (appearance.size,), "views": ()}
         self._columns = {**(columns or {}), **looks}
         self.reset()
@@ -155,8 +161,9 @@ class Engine:
             if self._appearance is not None:
                 looks = self._appearance.describe(image, poses)[order]
                 clear = _clear_views(boxes, image.shape[1], image.shape[0]) & ~np.isnan(looks).any(1) & (scores >= self._rules.start_score)
-        anchors = boxes if self._anchors is None else self._anchors(poses, order, boxes)
-        return View(poses, order, boxes, scores, anchors, looks, clear, now_s)
+        xy, confidence = (np.zeros((len(boxes), 0, 2)), np.zeros((len(boxes), 0))) if self._joints is None else self._joints(poses, order)
+        anchors = boxes if self._anchors is None else self._anchors(xy, boxes)
+        return View(poses, order, boxes, scores, anchors, looks, clear, now_s, xy, confidence)
 
     def _carry(self, affine: NDArray[np.float64]) -> None:
         self.tracks.motion.warp(affine)
@@ -195,7 +202,7 @@ class Engine:
         area = np.zeros(len(tracks))
         area[ready] = (view.boxes_xyxy[newcomers, 2:] - view.boxes_xyxy[newcomers, :2]).prod(1)
         ready = np.sort(ready)
-        if not first and self._appearance is not None and self._rules.reentry_s > 0:
+        if not first and view.looks is not None and self._rules.reentry_s > 0:
             ready = self._recognise(ready, view.now_s)
         tracks.confirm(ready, area[ready])
 
@@ -214,7 +221,7 @@ class Engine:
         """Those of the newcomers that can be confirmed now; who is known gets the old id."""
         tracks, gallery = self.tracks, self.gallery
         lost = np.flatnonzero(tracks.state == TrackState.LOST)
-        lost = lost[~np.isin(lost, ready)]
+        lost = lost[~np.isnan(tracks.columns["look"][lost, 0])]
         if not len(gallery) and not len(lost):
             return ready
         views, looks = np.nan_to_num(tracks.columns["views"]), tracks.columns["look"]

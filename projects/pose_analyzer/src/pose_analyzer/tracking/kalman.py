@@ -66,6 +66,12 @@ class BoxPrediction:
         noise = _measurement_variance(_to_state(boxes_xyxy))
         return (shift_px**2 / (self.covariance[0, :, None, :2] + noise)).sum(-1)
 
+    def pair_distance(
+        self, rows: NDArray[np.intp], shift_px: NDArray[np.floating], boxes_xyxy: NDArray[np.floating]
+    ) -> NDArray[np.float64]:
+        """(p,) as `shift_distance`, for pairs of (p,) rows and (p, 4) px boxes with their (p, 2) px moves."""
+        return (shift_px**2 / (self.covariance[0, rows, :2] + _measurement_variance(_to_state(boxes_xyxy)))).sum(-1)
+
     def box_distance(self, boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
         """(t, m) squared Mahalanobis distance to (m, 4) px boxes; 4 degrees of freedom."""
         measured = _to_state(boxes_xyxy)

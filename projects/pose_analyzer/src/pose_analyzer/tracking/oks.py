@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.tracking.appearance import Appearance, create_appearance
-from pose_analyzer.tracking.association import iou_matrix, oks_matrix
-from pose_analyzer.tracking.body import BODY, BODY_SIGMAS, IN_TRUNK, LIMB_SPEED, body_points, box_around, trunk_anchors
+from pose_analyzer.tracking.association import iou_matrix, oks_pairs
+from pose_analyzer.tracking.body import BODY, BODY_SIGMAS, LIMB_SPEED, TRUNK, body_points, box_around, trunk_anchors
 from pose_analyzer.tracking.bytetrack import match
 from pose_analyzer.tracking.engine import Engine, Rules, View
 from pose_analyzer.tracking.kalman import BoxPrediction
@@ -27,6 +27,9 @@ _OF_POSE, _OF_BOX, _OF_LOOKS = 0.5, 0.2, 0.3
 _LIMB_TURN_S = 0.35
 # 99.9 % of a chi-squared distribution with two degrees of freedom, for the trunk.
 _GATE = 13.8
+_HALF_HIDDEN = 4.0
+# Square root of a person's area in longer sides, which stay when somebody bends.
+_AREA_ROOT = 0.6
 # Of two who could be it, the one seen last; a second of waiting costs this much likeness.
 _WAITING_COST_PER_S = 0.10
 _TWICE_THE_SAME_OKS = 0.75
@@ -85,7 +88,9 @@ class OksTracker:
         )
         # Joints and the box's corners relative to the trunk's middle, as they were seen last.
         columns = {"pose": (len(BODY), 2), "box": (2, 2)}
-        self._engine = Engine(rules, self._associate, appearance=looks, columns=columns, remember=self._remember, anchors=trunk_anchors)
+        self._engine = Engine(
+            rules, self._associate, appearance=looks, columns=columns, remember=self._remember, joints=body_points, anchors=trunk_anchors
+        )
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> OksTracker:
@@ -128,75 +133,96 @@ class OksTracker:
 
     def _likeness(self, view: View, prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.float64]:
         """(t, n) 0..1, less the cost of waiting; 0 beyond the gate of the motion."""
-        xy, confidence = body_points(view.poses, view.order)
-        middle = prediction.position[:, None, :2]
+        xy, confidence = view.joints_xy, view.joints_confidence
+        boxes, anchors = view.boxes_xyxy, view.anchors_xyxy
         size_px = np.maximum(prediction.seen[:, 2], prediction.seen[:, 3]).clip(1)
         missed_s = view.now_s - tracks.motion.seen_s
-        alike_pose = oks_matrix(
-            middle + tracks.columns["pose"],
-            xy,
-            variance_px2=self._variance(prediction, size_px, missed_s),
-            weight=confidence,
-        )
-        corners = middle + tracks.columns["box"]
-        alike_box = iou_matrix(corners.reshape(-1, 4), view.boxes_xyxy)
-        known_pose = ~np.isnan(tracks.columns["pose"][..., 0]).all(1)[:, None] & (confidence > 0).any(1)[None]
-        pose_share = np.where(known_pose, _OF_POSE, 0.0)
-        # Overlap says little about somebody who has been out of sight.
-        box_share = _OF_BOX * np.exp(-missed_s / 0.5)[:, None] + np.where(known_pose, 0.0, _OF_POSE)
-        total = pose_share * alike_pose + box_share * alike_box
-        share = pose_share + box_share
-        if view.looks is not None:
-            looks = tracks.columns["look"] @ view.looks.T
-            seen = ~np.isnan(looks)
-            total = total + np.where(seen, _OF_LOOKS * ((looks - _STRANGERS) / (1 - _STRANGERS)).clip(-1, 1), 0)
-            share = share + np.where(seen, _OF_LOOKS, 0)
-        likeness = (total / share).clip(0, 1) - _WAITING_COST_PER_S * np.minimum(missed_s, 2)[:, None]
-        shift = _shifts(middle + tracks.columns["pose"], xy)
+        middle = prediction.position[:, :2]
+        corners = (middle[:, None] + tracks.columns["box"]).reshape(-1, 4)
+        # Most people are nowhere near each other: what is costly is done for the pairs that can be.
+        away = (anchors[:, :2] + anchors[:, 2:]) / 2 - middle[:, None]
+        reach = prediction.shift_distance(away, anchors) <= _HALF_HIDDEN * _GATE
+        overlap = iou_matrix(corners, boxes)
+        t, n = np.nonzero(reach | (overlap > 0))
+        joints, seen = (middle[:, None] + tracks.columns["pose"])[t], xy[n]
+        shift, whole = _shift(seen - joints, confidence[n])
         # Without a common joint, the boxes' middles have to do.
-        shift = np.where(np.isnan(shift), (view.anchors_xyxy[:, :2] + view.anchors_xyxy[:, 2:]) / 2 - middle, shift)
-        within = prediction.shift_distance(shift, view.anchors_xyxy) <= _GATE
-        return np.where(within, likeness, 0.0)
+        shift = np.where(np.isnan(shift), away[t, n], shift)
+        # A trunk that is hidden in part is placed less exactly.
+        within = prediction.pair_distance(t, shift, anchors[n]) <= _GATE * np.where(whole, 1, _HALF_HIDDEN)
+        # Wide constants find who moved fast, narrow ones tell apart people who are nearly in one place.
+        spread = (2 * BODY_SIGMAS * _AREA_ROOT) * size_px[t, None]
+        scales = np.array([1.0, self.config.sigma_scale])[:, None, None]
+        variance = (scales * spread) ** 2 + self._freedom(prediction, size_px, missed_s)[t]
+        alike_pose = oks_pairs(joints, seen, variance_px2=variance, weight=confidence[n]).mean(0)
+        known = (~np.isnan(joints[..., 0]) & (confidence[n] > 0)).any(1)
+        pose_share = np.where(known, _OF_POSE, 0.0)
+        # Overlap says little about somebody who has been out of sight.
+        box_share = _OF_BOX * np.exp(missed_s[t] / -0.5) + np.where(known, 0.0, _OF_POSE)
+        total, share = pose_share * alike_pose + box_share * overlap[t, n], pose_share + box_share
+        if view.looks is not None:
+            looks = (tracks.columns["look"][t] * view.looks[n]).sum(1)
+            told = ~np.isnan(looks)
+            total = total + np.where(told, _OF_LOOKS * ((looks - _STRANGERS) / (1 - _STRANGERS)).clip(-1, 1), 0)
+            share = share + np.where(told, _OF_LOOKS, 0)
+        likeness = np.zeros_like(overlap)
+        likeness[t, n] = np.where(within, (total / share).clip(0, 1) - _WAITING_COST_PER_S * np.minimum(missed_s[t], 2), 0)
+        return likeness
 
-    def _variance(self, prediction: BoxPrediction, size_px: NDArray[np.float64], missed_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(t, k) px²: how far a joint may lie from where it is predicted, per coordinate."""
-        # COCO's 2 sigma sqrt(area); the area of a person is taken from the longer side, which stays when somebody bends.
-        spread = 2 * self.config.sigma_scale * BODY_SIGMAS * 0.6 * size_px[:, None]
-        moved = LIMB_SPEED * size_px[:, None] * _LIMB_TURN_S * (1 - np.exp(-missed_s / _LIMB_TURN_S))[:, None]
-        return spread**2 + moved**2 + prediction.covariance[0, :, :2].mean(1)[:, None]
+    def _freedom(self, prediction: BoxPrediction, size_px: NDArray[np.float64], missed_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(t, k) px²: how far a joint may have gone from where it is predicted, per coordinate."""
+        moved = LIMB_SPEED * (size_px * _LIMB_TURN_S * (1 - np.exp(-missed_s / _LIMB_TURN_S)))[:, None]
+        return moved**2 + prediction.covariance[0, :, :2].mean(1)[:, None]
 
     def _remember(self, view: View, tracks: Tracks, rows: NDArray[np.intp]) -> None:
         seen = np.flatnonzero(rows >= 0)
         at = rows[seen]
-        xy, confidence = body_points(view.poses, view.order[seen])
+        xy = view.joints_xy[seen]
         middle = (view.anchors_xyxy[seen, :2] + view.anchors_xyxy[seen, 2:])[:, None] / 2
         # Joints that are hidden now keep their last place beside the trunk.
-        tracks.columns["pose"][at] = np.where((confidence > 0)[..., None], xy - middle, tracks.columns["pose"][at])
+        tracks.columns["pose"][at] = np.where(np.isnan(xy), tracks.columns["pose"][at], xy - middle)
         tracks.columns["box"][at] = box_around(view.boxes_xyxy[seen], middle)
 
 
-def _shifts(predicted: NDArray[np.float64], seen: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 2) px mean move of the trunk's joints that both of two poses (..., k, 2) show; of all joints where there are none."""
-    move = seen[None] - predicted[:, None] if predicted.shape != seen.shape else seen - predicted
-    known = ~np.isnan(move[..., 0])
-    trunk = known & IN_TRUNK
-    used = np.where(trunk.any(-1, keepdims=True), trunk, known)
-    count = used.sum(-1)[..., None]
-    total = np.where(used[..., None], move, 0).sum(-2)
-    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+def _shift(move: NDArray[np.float64], confidence: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """How far the trunk has gone, by its joints; by all joints where none of it is seen.
+
+    Args:
+        move: (p, k, 2) px of each joint; NaN = unknown.
+        confidence: (p, k) of the joints; doubtful ones, which a detector guesses, count little.
+
+    Returns:
+        (p, 2) px, NaN where no joint is known, and (p,) whether the whole trunk is.
+    """
+    weight = np.where(np.isnan(move[:, TRUNK, 0]), 0.0, confidence[:, TRUNK])
+    whole = (weight > 0).all(1)
+    shift = _mean_move(move[:, TRUNK], weight)
+    hidden = np.flatnonzero(np.isnan(shift[:, 0]))
+    if len(hidden):
+        known = ~np.isnan(move[hidden, :, 0])
+        shift[hidden] = _mean_move(move[hidden], np.where(known, confidence[hidden], 0.0))
+    return shift, whole
+
+
+def _mean_move(move: NDArray[np.float64], confidence: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(p, 2) mean of (p, k, 2) moves by the square of (p, k) confidences; NaN where all are 0."""
+    weight = (confidence * confidence)[..., None]
+    total = np.where(weight > 0, move, 0.0)
+    total *= weight
+    norm = weight.sum(1)
+    return np.divide(total.sum(1), norm, out=np.full_like(norm, np.nan).repeat(2, axis=1), where=norm > 0)
 
 
 def _place_half_hidden(view: View, prediction: BoxPrediction, tracks: Tracks, track_of: NDArray[np.intp]) -> None:
     """Move the anchors of matched people whose trunk is hidden in part to where its seen joints say that it is; writes into `view`."""
     joined = np.flatnonzero(track_of >= 0)
-    xy, _ = body_points(view.poses, view.order[joined])
-    partly = np.isnan(xy[:, IN_TRUNK]).any((1, 2))
-    joined, xy = joined[partly], xy[partly]
+    joined = joined[np.isnan(view.joints_xy[joined[:, None], TRUNK, 0]).any(1)]
     if not len(joined):
         return
+    xy, confidence = view.joints_xy[joined], view.joints_confidence[joined]
     rows = track_of[joined]
     middle = prediction.position[rows, :2]
-    shift = _shifts(middle[:, None] + tracks.columns["pose"][rows], xy)
+    shift, _ = _shift(xy - middle[:, None] - tracks.columns["pose"][rows], confidence)
     half = (view.boxes_xyxy[joined, 2:] - view.boxes_xyxy[joined, :2]) / 2
     placed = np.concatenate([middle + shift - half, middle + shift + half], axis=1)
     view.anchors_xyxy[joined] = np.where(np.isnan(placed), view.anchors_xyxy[joined], placed)
@@ -211,8 +237,9 @@ def _leave_doubles(view: View, track_of: NDArray[np.intp]) -> None:
     near = overlap.max(1) >= _TWICE_THE_SAME_IOU
     if not near.any():
         return
-    xy, confidence = body_points(view.poses, view.order)
+    xy, confidence = view.joints_xy, view.joints_confidence
     size = (view.boxes_xyxy[taken, 2:] - view.boxes_xyxy[taken, :2]).max(1).clip(1)
-    variance = (2 * BODY_SIGMAS * 0.6 * size[:, None]) ** 2
-    same = oks_matrix(xy[taken], xy[free], variance_px2=variance, weight=confidence[free]).T
-    track_of[free[((overlap >= _TWICE_THE_SAME_IOU) & (same >= _TWICE_THE_SAME_OKS)).any(1)]] = -2
+    variance = (2 * BODY_SIGMAS * _AREA_ROOT * size[:, None]) ** 2
+    f, k = np.nonzero(overlap >= _TWICE_THE_SAME_IOU)
+    same = oks_pairs(xy[taken[k]], xy[free[f]], variance_px2=variance[k], weight=confidence[free[f]])
+    track_of[free[f[same >= _TWICE_THE_SAME_OKS]]] = -2
