@@ -41,15 +41,18 @@ class DetectionSettings(SettingsModel):
 class TrackingSettings(SettingsModel):
     """How people keep their identity from frame to frame."""
 
-    name: Literal["bytetrack"] = Field(default="bytetrack", description="Tracker.")
+    name: Literal["bytetrack", "botsort", "deepsort", "oks"] = Field(default="bytetrack", description="Tracker.")
     config: Path | None = Field(default=None, description="YAML with the tracker's parameters (ultralytics' key names).")
     leave_s: float = Field(default=2.0, gt=0, le=600, description="A person unseen for this long has left, s.")
 
 
 class SmoothingSettings(SettingsModel):
-    """One Euro filter of keypoints. Lower cut-off: steadier at rest. Higher beta: less lag in motion."""
+    """Filter of keypoints. For One Euro: a lower cut-off is steadier at rest, a higher beta lags less in motion."""
 
     enabled: bool = Field(default=True, description="Filter keypoints before measuring.")
+    name: Literal["one_euro", "steady", "kalman_velocity", "kalman_acceleration", "ema", "temporal_fusion", "exponential_fusion"] = Field(
+        default="one_euro", description="Filter; the values below are One Euro's."
+    )
     min_cutoff_hz: float | None = Field(default=None, gt=0, description="Cut-off at rest, Hz. Default: the filter's own.")
     beta: float | None = Field(
         default=None, ge=0, description="Rise of the cut-off with speed, Hz per body height per second. Default: the filter's own."

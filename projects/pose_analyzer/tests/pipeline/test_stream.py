@@ -6,6 +6,7 @@ import pytest
 from pose_analyzer.errors import ExerciseError, PipelineError
 from pose_analyzer.pipeline import Pipeline, analyze
 from shared_utils import BLAZEPOSE_33, Frame, Poses
+from shared_utils.data_models import EventType
 from shared_utils.errors import ConfigError
 
 
@@ -120,3 +121,18 @@ def test_max_seconds_ends_a_stream_that_does_not(filmed):
 def test_wrong_settings_are_refused_before_anything_runs(arguments, error, says):
     with pytest.raises(error, match=says):
         Pipeline(detector=TruthDetector([]), **arguments)
+
+
+@pytest.mark.parametrize(("tracker", "smoothing"), [("oks", "steady"), ("botsort", "kalman_velocity"), ("deepsort", "ema")])
+def test_every_tracker_and_filter_can_be_chosen_by_name(athlete_scene, tracker, smoothing):
+    choice = {"tracking.name": tracker, "smoothing.name": smoothing, "detection.threads": 1}
+    with Pipeline(exercise="squat", overrides=choice) as pipeline:
+        kinds = [event.type for update in pipeline.run(frame for frame, _ in athlete_scene.frames()) for event in update.events]
+    assert kinds.count(EventType.REP_COMPLETED) == 2
+    assert kinds.count(EventType.PERSON_ENTERED) == 1
+    assert not pipeline.failures
+
+
+def test_one_euros_values_for_another_filter_are_refused():
+    with pytest.raises(ConfigError, match=r"smoothing\.beta is One Euro's"):
+        Pipeline(overrides={"smoothing.name": "ema", "smoothing.beta": 1.0})

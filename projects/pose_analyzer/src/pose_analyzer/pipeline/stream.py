@@ -21,11 +21,12 @@ from pose_analyzer.detection import PoseDetector, create_detector
 from pose_analyzer.errors import PipelineError
 from pose_analyzer.exercise import RepetitionCounter, RepState, load_profile
 from pose_analyzer.pipeline.presence import PresenceAnalyzer
-from pose_analyzer.settings import PoseSettings, load_pose_settings
-from pose_analyzer.smoothing import OneEuroPoseFilter
-from pose_analyzer.tracking import ByteTracker
+from pose_analyzer.settings import PoseSettings, SmoothingSettings, load_pose_settings
+from pose_analyzer.smoothing import PoseFilter, create_filter
+from pose_analyzer.tracking import create_tracker
 from pose_analyzer.video import Source, open_source, prefetch
 from shared_utils.data_models import Angles, Event, Frame, Poses
+from shared_utils.errors import ConfigError
 from shared_utils.logging import get_logger
 
 _log = get_logger(__name__)
@@ -116,9 +117,8 @@ class Pipeline:
     def _reset(self, stream_id: str) -> None:
         s = self.settings
         self._current_stream = stream_id
-        self._tracker = ByteTracker.from_yaml(s.tracking.config) if s.tracking.config else ByteTracker()
-        chosen = {k: v for k, v in s.smoothing.model_dump(exclude={"enabled"}).items() if v is not None}
-        self._filter = OneEuroPoseFilter(**chosen) if s.smoothing.enabled else None
+        self._tracker = create_tracker(s.tracking.name, config=s.tracking.config)
+        self._filter = make_filter(s.smoothing) if s.smoothing.enabled else None
         self._presence = PresenceAnalyzer(stream_id, leave_s=s.tracking.leave_s)
         self._counter = None if self._profile is None else RepetitionCounter(self._profile, stream_id=stream_id)
         self.detector.forget(stream_id)
@@ -177,7 +177,7 @@ class Pipeline:
             with _stage("detect", timings):
                 poses = self.detector.detect([frame.image], stream_ids=[self._current_stream])[0]
             with _stage("track", timings):
-                poses = self._tracker.update(poses, timestamp_s=now)
+                poses = self._tracker.update(poses, timestamp_s=now, image=frame.image)
             with _stage("smooth", timings):
                 poses = poses if self._filter is None else self._filter.update(poses, timestamp_s=now)
             with _stage("measure", timings):
@@ -274,3 +274,15 @@ def make_detector(settings: PoseSettings) -> PoseDetector:
     d = settings.detection
     options: dict[str, Any] = {"threads": d.threads} if d.name == "blazepose" and d.threads else {}
     return create_detector(d.name, device=d.device, max_people=d.max_people, model=d.model, **options)
+
+
+def make_filter(settings: SmoothingSettings) -> PoseFilter:
+    """The filter that the settings name.
+
+    Raises:
+        ConfigError: A value of One Euro is given for another filter.
+    """
+    given = {k: v for k, v in settings.model_dump(exclude={"enabled", "name"}).items() if v is not None}
+    if given and settings.name != "one_euro":
+        raise ConfigError(f"smoothing.{next(iter(given))} is One Euro's; leave it out with smoothing.name {settings.name!r}")
+    return create_filter(settings.name, **given)
