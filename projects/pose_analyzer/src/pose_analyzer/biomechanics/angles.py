@@ -73,6 +73,9 @@ ANGLE_NAMES: tuple[str, ...] = (
 )
 """The names that `joint_angles` gives, in order, whatever the skeleton."""
 
+SPACE_NAMES: tuple[str, ...] = tuple(f"{name}_3d_deg" for name in (*_ALL_2D, *PLANE_NAMES))
+"""The names among them that come from metric landmarks, in the order of `angles_in_space`."""
+
 _IN_PLANE_OF = [ANGLE_NAMES.index(name.replace("_in_plane", "")) for name in IN_PLANE_NAMES]
 
 _OFFSET_DEG = np.array([-90.0 if "dorsiflexion" in name else 0.0 for name in _ALL_2D])
@@ -134,28 +137,53 @@ def joint_angles(poses: Poses, *, timestamp_s: float, min_confidence: float = 0.
     sigma_px = np.full(confident.shape, np.nan) if poses.keypoint_sigma_px is None else poses.keypoint_sigma_px
     flat, flat_sigma = _angles(poses.keypoints_xy, confident, skeleton, min_px, sigma_px if given else None)
     planes, planes_sigma = plane_angles_2d(poses.keypoints_xy, confident, skeleton, min_px, sigma_px if given else None)
-    if poses.world_xyz_m is None:
-        spatial, planes_3d = np.full_like(flat, np.nan), np.full_like(planes, np.nan)
-        spatial_sigma = spatial
-    else:
-        sigma_m = sigma_px * (_STATURE_M / np.where(size > 0, size, np.nan))[:, None] if given else None
-        spatial, spatial_sigma = _angles(poses.world_xyz_m, confident, skeleton, _MIN_SEGMENT_M, sigma_m)
-        planes_3d = plane_angles_3d(poses.world_xyz_m, confident, skeleton, _MIN_SEGMENT_M)
+    space, space_sigma = angles_in_space(poses, min_confidence=min_confidence)
     xy = np.where(confident[..., None], poses.keypoints_xy, np.nan).astype(np.float64)
     turned = np.where(in_plane(xy, skeleton, min_px), flat[:, _IN_PLANE_OF], np.nan)
     stand_ins = np.concatenate([_folds(xy, skeleton, min_px), height_angles(xy, skeleton, min_px), turned], axis=1)
-    value = _in_order(flat, stand_ins, planes, spatial, planes_3d)
+    value = _in_order(flat, stand_ins, planes, space)
     sigma = None
-    if flat_sigma is not None and planes_sigma is not None and spatial_sigma is not None:
-        unknown = [np.full_like(stand_ins, np.nan), np.full_like(planes_3d, np.nan)]
-        sigma = _in_order(flat_sigma, unknown[0], planes_sigma, spatial_sigma, unknown[1])
+    if flat_sigma is not None and planes_sigma is not None and space_sigma is not None:
+        sigma = _in_order(flat_sigma, np.full_like(stand_ins, np.nan), planes_sigma, space_sigma)
     return Angles(names=ANGLE_NAMES, track_ids=poses.track_ids, value_deg=value, sigma_deg=sigma, timestamp_s=timestamp_s)
 
 
-def _in_order(flat: Array, stand_ins: Array, planes: Array, spatial: Array, planes_3d: Array) -> Array:
+def angles_in_space(poses: Poses, *, min_confidence: float = 0.5) -> tuple[Array, Array | None]:
+    """Angles of the metric landmarks alone: (n, b) degrees in the order of `SPACE_NAMES`, and their standard deviations.
+
+    Args:
+        poses: n people.
+        min_confidence: Least confidence of each keypoint of an angle, 0..1.
+    """
+    planes_at = len(_ALL_2D)
+    value = np.full((len(poses), len(SPACE_NAMES)), np.nan)
+    sigma = None if poses.keypoint_sigma_px is None else value.copy()
+    if poses.world_xyz_m is None:
+        return value, sigma
+    confident = poses.keypoint_confidence >= min_confidence
+    boxes = poses.boxes_xyxy.astype(np.float64)
+    size = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0)
+    metres_per_px = _STATURE_M / np.where(size > 0, size, np.nan)
+    sigma_m = None if poses.keypoint_sigma_px is None else poses.keypoint_sigma_px * metres_per_px[:, None]
+    value[:, :planes_at], chain_sigma = _angles(poses.world_xyz_m, confident, poses.skeleton, _MIN_SEGMENT_M, sigma_m)
+    value[:, planes_at:] = plane_angles_3d(poses.world_xyz_m, confident, poses.skeleton, _MIN_SEGMENT_M)
+    if sigma is not None and chain_sigma is not None:
+        sigma[:, :planes_at] = chain_sigma
+    return value, sigma
+
+
+def segments_in_picture(poses: Poses, *, min_confidence: float) -> tuple[tuple[str, ...], Array, Array]:
+    """Names of the angles between segments in the picture, and both segments of each (n, names, 2) px; NaN where one is missing."""
+    usable = (poses.keypoint_confidence >= min_confidence) & np.isfinite(poses.keypoints_xy).all(-1)
+    u, v, complete = segments(poses.keypoints_xy, usable, _plan(poses.skeleton))
+    there = complete[..., None]
+    return tuple(f"{name}_deg" for name in _ALL_2D), np.where(there, u, np.nan), np.where(there, v, np.nan)
+
+
+def _in_order(flat: Array, stand_ins: Array, planes: Array, space: Array) -> Array:
     """(n, angles) columns in the order of `ANGLE_NAMES`."""
     old = len(_NAMES_2D)
-    return np.concatenate([flat[:, :old], stand_ins, spatial[:, :old], flat[:, old:], planes, spatial[:, old:], planes_3d], axis=1)
+    return np.concatenate([flat[:, :old], stand_ins, space[:, :old], flat[:, old:], planes, space[:, old:]], axis=1)
 
 
 def _angles(

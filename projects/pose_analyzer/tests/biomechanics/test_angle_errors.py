@@ -1,0 +1,193 @@
+"""Keypoint errors, their way into angles, and readings that are none: against the athlete and against arithmetic."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pose_analyzer.biomechanics import ANGLE_NAMES, MEASURED_NAMES, fill_keypoint_sigma, joint_angles, lift, measure_angles
+from pose_analyzer.biomechanics.agreement import agreement
+from pose_analyzer.biomechanics.calibration import balanced_scale, coverage, fit_angle, fit_keypoints
+from pose_analyzer.biomechanics.keypoint_sigma import SigmaModel, default_sigma_model, similarity
+from pose_analyzer.synthetic import scene_for
+from shared_utils import BLAZEPOSE_33, COCO_17, Poses
+from shared_utils.errors import ValidationError
+
+
+@pytest.fixture(scope="module")
+def squatting() -> Poses:
+    """A squat at half depth, seen from the side: the true landmarks."""
+    scene = scene_for("squat", azimuth_deg=90, reps=1, width=480, height=640, fps=10)
+    truth = scene.truth_at(12)
+    return truth.poses().replace(keypoint_confidence=np.ones((1, 33)), track_ids=np.array([7]))
+
+
+@pytest.fixture(scope="module")
+def oblique() -> Poses:
+    truth = scene_for("squat", azimuth_deg=45, reps=1, width=480, height=640, fps=10).truth_at(12)
+    return truth.poses().replace(keypoint_confidence=np.ones((1, 33)))
+
+
+def test_doubt_makes_a_keypoint_s_error_larger(squatting):
+    sure, unsure = (fill_keypoint_sigma(squatting.replace(keypoint_confidence=np.full((1, 33), c))).keypoint_sigma_px for c in (0.99, 0.3))
+    assert (unsure > 1.3 * sure).all()
+
+
+def test_error_in_px_grows_with_the_person_but_less_than_in_proportion(squatting):
+    half = squatting.replace(boxes_xyxy=squatting.boxes_xyxy / 2, keypoints_xy=squatting.keypoints_xy / 2)
+    large, small = (fill_keypoint_sigma(p).keypoint_sigma_px for p in (squatting, half))
+    assert (small < large).all()
+    assert (small > large / 2).all()
+
+
+def test_a_sigma_that_the_detector_gave_is_kept(squatting):
+    own = np.full((1, 33), 9.0, np.float32)
+    own[0, 3] = np.nan
+    filled = fill_keypoint_sigma(squatting.replace(keypoint_sigma_px=own)).keypoint_sigma_px
+    assert (np.delete(filled, 3, axis=1) == 9.0).all()
+    assert np.isfinite(filled[0, 3])
+
+
+def test_missing_keypoints_have_no_sigma_and_nobody_is_fine(squatting):
+    xy, confidence = squatting.keypoints_xy.copy(), squatting.keypoint_confidence.copy()
+    xy[0, 5], confidence[0, 5] = np.nan, 0
+    sigma = fill_keypoint_sigma(squatting.replace(keypoints_xy=xy, keypoint_confidence=confidence)).keypoint_sigma_px
+    assert np.isnan(sigma[0, 5])
+    assert np.isfinite(np.delete(sigma, 5, axis=1)).all()
+    assert measure_angles(Poses.empty(COCO_17), timestamp_s=0.0, evidence="strict").value_deg.shape == (0, len(MEASURED_NAMES))
+
+
+def test_measuring_adds_columns_and_leaves_values_alone(squatting):
+    plain, more = joint_angles(squatting, timestamp_s=1.5), measure_angles(squatting, timestamp_s=1.5)
+    assert more.names[: len(ANGLE_NAMES)] == ANGLE_NAMES
+    np.testing.assert_array_equal(more.value_deg[:, : len(ANGLE_NAMES)], plain.value_deg)
+    assert more.timestamp_s == 1.5
+    assert more.track_ids.tolist() == [7]
+
+
+def test_strict_evidence_gives_the_side_view_and_not_what_points_at_the_camera(squatting):
+    strict = measure_angles(squatting, timestamp_s=0.0, evidence="strict").row(7)
+    assert not np.isnan([strict["left_knee_flexion_deg"], strict["left_hip_flexion_deg"]]).any()
+    # The same squat from the front: thighs point at the camera.
+    scene = scene_for("squat", azimuth_deg=0, elevation_deg=0, reps=1, width=480, height=640, fps=10, depth_deg=110)
+    front = max((scene.truth_at(i) for i in range(len(scene))), key=lambda t: float(t.progress[0])).poses()
+    front = front.replace(keypoint_confidence=np.ones((1, 33)), track_ids=np.array([7]))
+    lenient, strict = (measure_angles(front, timestamp_s=0.0, evidence=e).row(7) for e in ("lenient", "strict"))
+    assert not np.isnan(lenient["left_hip_flexion_deg"])
+    assert np.isnan(strict["left_hip_flexion_deg"])
+    assert np.isnan(strict["left_knee_flexion_deg"])
+
+
+def test_strict_evidence_never_adds_or_changes_a_reading(squatting):
+    unsure = squatting.replace(keypoint_confidence=np.random.default_rng(0).uniform(0.3, 1, (1, 33)))
+    lenient, strict = (measure_angles(unsure, timestamp_s=0.0, evidence=e) for e in ("lenient", "strict"))
+    given_ = ~np.isnan(strict.value_deg)
+    np.testing.assert_array_equal(strict.value_deg[given_], lenient.value_deg[given_])
+    assert given_.sum() < (~np.isnan(lenient.value_deg)).sum()
+    assert strict.sigma_deg is not None
+    assert (np.isnan(strict.sigma_deg) | given_).all()
+    with pytest.raises(ValidationError, match="lenient"):
+        measure_angles(squatting, timestamp_s=0.0, evidence="none")  # type: ignore[arg-type]
+
+
+def test_lifting_true_landmarks_changes_little_and_repairs_a_wrong_plane(oblique):
+    """Landmarks in space that are wrong across the view, as a network's are, get the picture's directions back."""
+    rng = np.random.default_rng(1)
+    true = joint_angles(oblique, timestamp_s=0.0)["left_knee_flexion_3d_deg"][0]
+    kept = joint_angles(lift(oblique, depth_share={}), timestamp_s=0.0)["left_knee_flexion_3d_deg"][0]
+    assert kept == pytest.approx(true, abs=4)  # perspective is all that is left out
+    worse, better = [], []
+    for _ in range(40):
+        noise = rng.normal(scale=0.05, size=(1, 33, 3)) * [1, 1, 0]
+        wrong = oblique.replace(world_xyz_m=oblique.world_xyz_m + noise)
+        worse.append(abs(joint_angles(wrong, timestamp_s=0.0)["left_knee_flexion_3d_deg"][0] - true))
+        better.append(abs(joint_angles(lift(wrong, depth_share={}), timestamp_s=0.0)["left_knee_flexion_3d_deg"][0] - true))
+    assert np.median(better) < 0.5 * np.median(worse)
+
+
+def test_lifting_without_metric_landmarks_or_people_is_nothing(squatting):
+    flat = squatting.replace(world_xyz_m=None)
+    assert lift(flat) is flat
+    assert len(lift(Poses.empty(BLAZEPOSE_33))) == 0
+
+
+def test_a_similarity_is_found_again():
+    rng = np.random.default_rng(2)
+    source = rng.normal(size=(3, 12, 2))
+    scale, offset = similarity(source, 40 * source + [7, -3], np.ones((3, 12), bool))
+    np.testing.assert_allclose(scale, 40)
+    np.testing.assert_allclose(offset, np.tile([7, -3], (3, 1)), atol=1e-9)
+    assert np.isnan(similarity(source, source, np.zeros((3, 12), bool))[0]).all()
+
+
+def test_a_calibration_finds_the_errors_that_were_put_in(squatting):
+    rng = np.random.default_rng(5)
+    samples = []
+    for _ in range(400):
+        confidence = rng.uniform(0.5, 1.0, (1, 33))
+        sigma = 2.0 + 8.0 * (1 - confidence)
+        noisy = squatting.keypoints_xy + rng.normal(size=(1, 33, 2)) * sigma[..., None]
+        samples.append((squatting.replace(keypoints_xy=noisy, keypoint_confidence=confidence), squatting.keypoints_xy))
+    model = fit_keypoints(samples)
+    for confidence, expected in ((0.95, 2.4), (0.6, 5.2)):
+        said = model.keypoint_sigma_px(squatting.replace(keypoint_confidence=np.full((1, 33), confidence)))
+        assert float(np.median(said)) == pytest.approx(expected, rel=0.25)
+    with pytest.raises(ValidationError, match="50"):
+        fit_keypoints(samples[:3])
+
+
+@given(st.floats(0.3, 3.0), st.integers(0, 1000))
+@settings(deadline=None, max_examples=20)
+def test_bands_of_an_angle_hold_what_they_promise(factor, seed):
+    rng = np.random.default_rng(seed)
+    propagated = rng.uniform(1, 10, 3000)
+    error = factor * propagated * rng.normal(size=3000)
+    band = fit_angle(error, propagated)
+    assert band is not None
+    held = coverage(error, np.hypot(band[0] * propagated, band[1]))
+    assert held.met
+    assert fit_angle(error[:20], propagated[:20]) is None
+
+
+def test_a_balanced_scale_of_heavy_tails_misses_both_promises_alike():
+    z = np.abs(np.random.default_rng(0).standard_t(3, 20000))
+    scale = balanced_scale(z)
+    low, high = (z <= scale).mean() - 0.68, 0.95 - (z <= 2 * scale).mean()
+    assert low / 0.08 == pytest.approx(high / 0.04, abs=0.1)
+
+
+def test_a_model_survives_its_file():
+    model = default_sigma_model()
+    again = SigmaModel.from_json(model.to_json())
+    assert again.to_json() == model.to_json()
+    assert {"knee_flexion_deg", "knee_flexion_3d_deg", "knee_flexion_lifted_deg"} <= set(model.angles)
+    for broken in ("{}", "[]", json.dumps({**json.loads(model.to_json()), "format": 99})):
+        with pytest.raises(ValidationError):
+            SigmaModel.from_json(broken)
+
+
+def test_agreement_of_numbers_worked_by_hand():
+    found = agreement([12.0, 18.0, 33.0], [10.0, 20.0, 30.0])
+    # Differences 2, -2, 3: mean 1, standard deviation sqrt(7).
+    assert found.bias == pytest.approx(1.0)
+    assert (found.lower, found.upper) == pytest.approx((1 - 1.96 * 7**0.5, 1 + 1.96 * 7**0.5))
+    assert found.rmse == pytest.approx((17 / 3) ** 0.5)
+    assert found.median_absolute == 2.0
+    assert agreement([1.0], [1.0]).count == 1
+    assert agreement([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).icc == pytest.approx(1.0)
+
+
+def test_intraclass_correlation_of_shrout_and_fleiss():
+    """Judges 1 and 2 of the table in Shrout and Fleiss 1979, by the textbook's mean squares."""
+    one, two = np.array([9.0, 6, 8, 7, 10, 6]), np.array([2.0, 1, 4, 1, 5, 2])
+    n, k = 6, 2
+    means = (one + two) / 2
+    between = k * ((means - means.mean()) ** 2).sum() / (n - 1)
+    judges = n * ((one.mean() - means.mean()) ** 2 + (two.mean() - means.mean()) ** 2)
+    rest = (((one - means) - (one.mean() - means.mean())) ** 2 + ((two - means) - (two.mean() - means.mean())) ** 2).sum() / (n - 1)
+    expected = (between - rest) / (between + rest + k * (judges - rest) / n)
+    assert agreement(one, two).icc == pytest.approx(expected)
