@@ -1,6 +1,7 @@
-"""Cost and quality of `ByteTracker` beside the ByteTrack of ultralytics and of roboflow's trackers.
+"""Cost and quality of our trackers beside the ByteTrack of ultralytics and of roboflow's trackers.
 
     python projects/pose_analyzer/benchmarks/bench_tracking.py
+    python projects/pose_analyzer/benchmarks/bench_tracking.py --scenes   # identity switches of athletes, by scene and tracker
 
 Cost: median time per frame with 20 walking people, the three taking turns frame by frame in one process.
 Quality: MOTA, IDF1 and switches on TUD-Stadtmitte's detections, when that sequence lies beside the project
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from pose_analyzer.tracking import ByteTracker
+from pose_analyzer.tracking import ByteTracker, create_tracker
 from shared_utils.data_models import Poses
 from shared_utils.skeletons import COCO_17
 
@@ -178,6 +180,53 @@ def cost_per_frame_ms(people: int = 20, frames: int = 300) -> dict[str, float]:
     return {name: 1e3 * statistics.median(values[frames // 10 :]) for name, values in times.items()}
 
 
+OURS = ("bytetrack", "botsort", "deepsort", "oks")
+
+
+def cost_of_ours_ms(people: int = 20, frames: int = 300) -> dict[str, float]:
+    """As `cost_per_frame_ms`, for all our trackers on poses with joints, without images, beside ultralytics' ByteTrack on the boxes."""
+    views, rng = walkers(people, frames), np.random.default_rng(1)
+    shape = rng.uniform(0.05, 0.95, (people, 17, 2))
+    poses = []
+    for boxes, scores in views:
+        size = boxes[:, None, 2:] - boxes[:, None, :2]
+        xy = boxes[:, None, :2] + shape * size + rng.normal(0, 2, (people, 17, 2))
+        poses.append(as_poses(boxes, scores).replace(keypoints_xy=xy, keypoint_confidence=np.full((people, 17), 0.9)))
+    trackers: dict[str, Any] = {name: create_tracker(name) for name in OURS}  # type: ignore[arg-type]
+    peer = ultralytics(30.0)
+    boxes_of = [peer.prepare(*view) for view in views]
+    times: dict[str, list[float]] = {name: [] for name in (*OURS, "ultralytics")}
+    for i in range(frames):
+        for name, tracker in trackers.items():
+            start = time.perf_counter()
+            tracker.update(poses[i], timestamp_s=i / 30)
+            times[name].append(time.perf_counter() - start)
+        start = time.perf_counter()
+        peer.step(boxes_of[i], i / 30)
+        times["ultralytics"].append(time.perf_counter() - start)
+    return {name: 1e3 * statistics.median(values[frames // 10 :]) for name, values in times.items()}
+
+
+def identity(*, with_images: bool = True) -> list[dict[str, Any]]:
+    """Identity switches, one row per scene; `gap_s` is the longest time for which anybody in view goes undetected.
+
+    A name with "+ image" is the tracker with pictures (camera motion and looks), one without is the tracker on poses alone.
+    """
+    sys.path.insert(0, str(Path(__file__).parent))
+    import tracking_scenes
+
+    rows = []
+    for scene in tracking_scenes.scenes():
+        row: dict[str, Any] = {"scene": scene.name, "gap_s": tracking_scenes.longest_gap_s(scene.name)}
+        pictures = list(tracking_scenes.images(scene.name)) if with_images else None
+        for name in OURS:
+            row[name] = tracking_scenes.switches(scene.name, create_tracker(name))  # type: ignore[arg-type]
+            if with_images and name != "bytetrack":
+                row[f"{name} + image"] = tracking_scenes.switches(scene.name, create_tracker(name), pictures=pictures)  # type: ignore[arg-type]
+        rows.append(row)
+    return rows
+
+
 CONDITIONS: dict[str, list[dict[str, Any]]] = {
     "25 Hz": [{}],
     "8.3 Hz": [{"every": 3}],
@@ -213,11 +262,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Cost and quality of tracking")
     parser.add_argument("--people", type=int, default=20)
     parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--scenes", action="store_true", help="identity switches of athletes by scene instead")
     options = parser.parse_args()
+    if options.scenes:
+        rows = identity()
+        names = [key for key in rows[0] if key not in ("scene", "gap_s")]
+        print(f"{'scene':<52}{'gap s':>6}" + "".join(f"{name:>17}" for name in names))
+        for row in rows:
+            print(f"{row['scene']:<52}{row['gap_s']:>6.2f}" + "".join(f"{row[name]:>17}" for name in names))
+        return
     result = run(people=options.people, frames=options.frames)
     print(f"median per frame with {result['people']} people")
     for name, ms in result["cost_ms"].items():
         print(f"  {name:<14} {ms:7.3f} ms  {ms / result['cost_ms']['pose_analyzer']:5.2f} x")
+    ours_ms = cost_of_ours_ms(options.people, options.frames)
+    print("the same with joints")
+    for name, ms in ours_ms.items():
+        print(f"  {name:<14} {ms:7.3f} ms  ultralytics takes {ours_ms['ultralytics'] / ms:5.2f} x")
     if not result["quality"]:
         print(f"no quality figures: {SEQUENCE.name} is not there")
     for row in result["quality"]:

@@ -9,9 +9,11 @@ in the order of distance, with uneven light and sensor noise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import repeat
 from typing import Any
 
 import cv2
@@ -85,7 +87,9 @@ def _walk(path: list[list[float]], speed: float, enters: float = 0.0, height: fl
     return {"motion": motion, "enters_s": enters, "body": _body(height, look)}
 
 
-def _exercise(name: str, at: tuple[float, float], look: int, *, heading: float = 0.0, height: float = 1.75, reps: int = 8) -> dict[str, Any]:
+def _exercise(
+    name: str, at: tuple[float, float], look: int, *, heading: float = 0.0, height: float = 1.75, reps: int = 8
+) -> dict[str, Any]:
     return {"motion": {"exercise": name, "reps": reps}, "position_m": list(at), "heading_deg": heading, "body": _body(height, look)}
 
 
@@ -134,17 +138,36 @@ def scenes() -> list[TrackScene]:
         TrackScene("two meet and turn back, 20 fps", turned, fps=20, camera=_VIEW, duration_s=5),
         TrackScene("four in the gym, 30 fps", gym, fps=30, camera=far, duration_s=7),
         TrackScene("four in the gym, camera pans, 25 fps", gym, camera=far, duration_s=7, pan_deg_per_s=6),
-        TrackScene("two cross, camera pans to and past them, 15 fps", crossing, fps=15, camera={**_VIEW, "target_m": [0, -1.9, 0.95]}, duration_s=6, pan_deg_per_s=6),
+        TrackScene(
+            "two cross, camera pans to and past them, 15 fps",
+            crossing,
+            fps=15,
+            camera={**_VIEW, "target_m": [0, -1.9, 0.95]},
+            duration_s=6,
+            pan_deg_per_s=6,
+        ),
         TrackScene("eight, 30 fps", crowd, fps=30, camera=far, duration_s=7),
         TrackScene("eight, 12 fps, variable rate", crowd, fps=12, jitter=0.8, camera=far, duration_s=7),
-        TrackScene("walker behind a narrow pillar, 25 fps", [*crossing[:1], _exercise("squat", (-0.5, 1.6), 3)], camera=_VIEW,
-                   pillars_px=((230, 290),), duration_s=6),
+        TrackScene(
+            "walker behind a narrow pillar, 25 fps",
+            [*crossing[:1], _exercise("squat", (-0.5, 1.6), 3)],
+            camera=_VIEW,
+            pillars_px=((230, 290),),
+            duration_s=6,
+        ),
         TrackScene("walkers behind a broad pillar, 25 fps", crossing, camera=_VIEW, pillars_px=((270, 370),), duration_s=6),
         TrackScene("two behind a wall, 25 fps", crossing, camera=_VIEW, pillars_px=((245, 405),), duration_s=6),
         TrackScene(
             "one leaves and comes back, 15 fps",
-            [_exercise("squat", (0, 0), 2), _walk([[0.8, 0.5], [0.8, 4.5]], 1.2, 0, 1.75, 0), _walk([[0.8, 4.5], [0.8, 0.2]], 1.2, 9.0, 1.75, 0)],
-            fps=15, camera=_VIEW, duration_s=12, person=(1, 2, 2),
+            [
+                _exercise("squat", (0, 0), 2),
+                _walk([[0.8, 0.5], [0.8, 4.5]], 1.2, 0, 1.75, 0),
+                _walk([[0.8, 4.5], [0.8, 0.2]], 1.2, 9.0, 1.75, 0),
+            ],
+            fps=15,
+            camera=_VIEW,
+            duration_s=12,
+            person=(1, 2, 2),
         ),
         TrackScene(
             "two leave, both come back, another too, 12 fps",
@@ -156,7 +179,10 @@ def scenes() -> list[TrackScene]:
                 _walk([[0.9, 4.5], [0.9, 0.9]], 1.2, 9.0, 1.7, 1),
                 _walk([[-1.5, -5.5], [-1.5, 5.5]], 1.3, 7.0, 1.78, 3),
             ],
-            fps=12, camera=_VIEW, duration_s=14, person=(1, 2, 3, 2, 3, 4),
+            fps=12,
+            camera=_VIEW,
+            duration_s=14,
+            person=(1, 2, 3, 2, 3, 4),
         ),
     ]
 
@@ -216,7 +242,7 @@ class _Instant:
 
 def _near(points: np.ndarray, chain: np.ndarray, radius: float) -> np.ndarray:
     """(k,) points within `radius` of any of the segments between all pairs of neighbours of the chain (a ring for four)."""
-    ends = [(a, b) for i, a in enumerate(chain) for b in chain[i + 1 :]] if len(chain) == 4 else list(zip(chain, chain[1:], strict=False))
+    ends = [(a, b) for i, a in enumerate(chain) for b in chain[i + 1 :]] if len(chain) == 4 else list(itertools.pairwise(chain))
     result = np.zeros(len(points), bool)
     for a, b in ends:
         along = np.clip(((points - a) @ (b - a)) / max(float((b - a) @ (b - a)), 1e-9), 0, 1)
@@ -265,7 +291,7 @@ def _detect(scene: TrackScene, now: _Instant, time_s: float, rng: np.random.Gene
     if rng.random() < scene.ghosts:
         corner = rng.uniform([0, 0], [WIDTH - 60, HEIGHT - 120])
         rows.append(-1)
-        boxes.append(np.concatenate([corner, corner + [50, 110]]))
+        boxes.append(np.concatenate([corner, corner + np.array([50, 110])]))
         xy.append(corner + rng.uniform([0, 0], [50, 110], (17, 2)))
         confidence.append(np.full(17, 0.35))
         scores.append(0.35)
@@ -339,3 +365,17 @@ def longest_gap_s(name: str) -> float:
                     longest = max(longest, frame.timestamp_s - last)
                 last = frame.timestamp_s
     return longest
+
+
+def switches(name: str, tracker: Any, *, pictures: Iterable[Any] | None = None) -> int:
+    """How often somebody's id changes under a tracker, frames without an id apart."""
+    pictures = repeat(None) if pictures is None else pictures
+    last: dict[int, int] = {}
+    count = 0
+    for frame, picture in zip(detections(name), pictures, strict=False):
+        ids = tracker.update(frame.poses, timestamp_s=frame.timestamp_s, image=picture).track_ids
+        for person, track_id in zip(frame.people.tolist(), ids.tolist(), strict=True):
+            if person and track_id >= 0:
+                count += last.get(person, track_id) != track_id
+                last[person] = track_id
+    return count

@@ -32,6 +32,7 @@ _HALF_HIDDEN = 4.0
 _AREA_ROOT = 0.6
 # Of two who could be it, the one seen last; a second of waiting costs this much likeness.
 _WAITING_COST_PER_S = 0.10
+_DOUBT = 0.1
 _TWICE_THE_SAME_OKS = 0.75
 _TWICE_THE_SAME_IOU = 0.6
 # Cosine of looks from which likeness counts; strangers in a gym lie around it.
@@ -165,6 +166,8 @@ class OksTracker:
             told = ~np.isnan(looks)
             total = total + np.where(told, _OF_LOOKS * ((looks - _STRANGERS) / (1 - _STRANGERS)).clip(-1, 1), 0)
             share = share + np.where(told, _OF_LOOKS, 0)
+        # Of two detections of one person, the surer one.
+        total = total * (1 - _DOUBT * (1 - view.scores[n]))
         likeness = np.zeros_like(overlap)
         likeness[t, n] = np.where(within, (total / share).clip(0, 1) - _WAITING_COST_PER_S * np.minimum(missed_s[t], 2), 0)
         return likeness
