@@ -1,0 +1,120 @@
+"""Form feedback for everybody in one stream: `FormScorer` scores each repetition that the counter tells of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from pose_analyzer.errors import ExerciseError
+from pose_analyzer.exercise.judgement import Finding, FormScore, judge
+from pose_analyzer.exercise.profile import ExerciseProfile, load_profile
+from pose_analyzer.exercise.recording import Repetition, RepetitionRecorder
+from pose_analyzer.exercise.reference import Reference
+from shared_utils.data_models import Event, EventType, Poses
+from shared_utils.errors import ValidationError
+
+
+class FormScorer:
+    """Compares repetitions with a reference; tells `form_deviation` events.
+
+    A repetition is judged when the counter tells it, that is when it is over. The same fault of the same person is told
+    again only after `cooldown_s`; `scores` keeps every repetition all the same.
+
+    Args:
+        reference: How it is done well.
+        profile: What is counted; default the profile of the reference's exercise.
+        stream_id: Name of the stream in events.
+        cooldown_s: Least time between two events of one fault of one person, seconds of the media clock. Default 6.
+        min_confidence: Of keypoints, 0..1. Default 0.5.
+
+    Raises:
+        ExerciseError: The profile is a hold, which has no repetitions.
+        ValidationError: A number is out of range.
+
+    Example:
+        >>> from pose_analyzer.exercise.reference import load_reference
+        >>> scorer = FormScorer(load_reference("squat"), stream_id="cam")
+        >>> from shared_utils.skeletons import BLAZEPOSE_33
+        >>> scorer.update(Poses.empty(BLAZEPOSE_33), [], timestamp_s=0.0, frame_index=0)
+        []
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        *,
+        profile: ExerciseProfile | None = None,
+        stream_id: str = "stream",
+        cooldown_s: float = 6.0,
+        min_confidence: float = 0.5,
+    ) -> None:
+        self.reference = reference
+        self.profile = profile if profile is not None else load_profile(reference.exercise)
+        if self.profile.is_hold:
+            raise ExerciseError(f"{self.profile.name} is held, not repeated; form is scored by repetition")
+        if not cooldown_s >= 0:
+            raise ValidationError(f"cooldown_s must be 0 or more, got {cooldown_s}")
+        if not 0 <= min_confidence <= 1:
+            raise ValidationError(f"min_confidence must lie in 0..1, got {min_confidence}")
+        self.stream_id = stream_id
+        self.scores: list[FormScore] = []
+        self._cooldown_s = cooldown_s
+        self._recorder = RepetitionRecorder(self.profile, min_confidence=min_confidence)
+        self._told_s: dict[tuple[int, str, str], float] = {}
+
+    def update(self, poses: Poses, events: Iterable[Event], *, timestamp_s: float, frame_index: int) -> list[Event]:
+        """Take in a frame.
+
+        Args:
+            poses: Tracked, smoothed people; rows of track -1 are ignored.
+            events: What the repetition counter told at this frame.
+            timestamp_s: Media clock, seconds.
+            frame_index: Index of the frame, quoted as evidence.
+
+        Returns:
+            `form_deviation` events of the repetitions that ended.
+
+        Raises:
+            ValidationError: `timestamp_s` is not finite.
+        """
+        if not math.isfinite(timestamp_s):
+            raise ValidationError(f"timestamp_s must be finite, got {timestamp_s}")
+        found = self._recorder.update(poses, events, timestamp_s=timestamp_s, frame_index=frame_index)
+        return [event for repetition in found for event in self._judged(repetition)]
+
+    def flush(self, events: Iterable[Event] = ()) -> list[Event]:
+        """End of the stream: judge what the counter's own flush told."""
+        return [event for repetition in self._recorder.cut(events) for event in self._judged(repetition)]
+
+    def last(self, track_id: int) -> FormScore | None:
+        """A person's latest score."""
+        return next((s for s in reversed(self.scores) if s.track_id == track_id), None)
+
+    def _judged(self, repetition: Repetition) -> list[Event]:
+        score = judge(repetition, self.reference, self.profile)
+        self.scores.append(score)
+        return [self._event(repetition, score, f) for f in score.findings if self._due(repetition, f)]
+
+    def _due(self, repetition: Repetition, finding: Finding) -> bool:
+        key = (repetition.track_id, finding.fault, finding.side)
+        last_s = self._told_s.get(key, -math.inf)
+        # A clock that has started anew knows nothing of what was told before.
+        if last_s <= repetition.end_s < last_s + self._cooldown_s:
+            return False
+        self._told_s[key] = repetition.end_s
+        return True
+
+    def _event(self, repetition: Repetition, score: FormScore, finding: Finding) -> Event:
+        data = finding.data() | {"level": "warn", "repetition": score.number, "score": round(score.score, 1), "view_deg": score.view_deg}
+        return Event(
+            type=EventType.FORM_DEVIATION,
+            stream_id=self.stream_id,
+            track_id=repetition.track_id,
+            start_s=repetition.start_s,
+            end_s=repetition.end_s,
+            value=round(finding.degrees, 2),
+            unit=finding.unit,
+            frames=(finding.frame,),
+            message=finding.message[0].upper() + finding.message[1:],
+            data=data,
+        )

@@ -1,0 +1,475 @@
+"""One repetition against a reference: what deviates, by how much, what that costs.
+
+Evidence is a deviation in units of the reference's own spread, after the repetition has been warped onto the reference. A
+score is 100 less the points each joint lost; the parts always add up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pose_analyzer.exercise.build import WINDOW
+from pose_analyzer.exercise.dtw import onto
+from pose_analyzer.exercise.faults import GENERIC, JOINT_OF, RULES, phase_words, range_features
+from pose_analyzer.exercise.features import FORM_FEATURES, SIDES, Array
+from pose_analyzer.exercise.profile import ExerciseProfile
+from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, Repetition, leading_side
+from pose_analyzer.exercise.reference import Reference, ReferenceView
+
+DEFAULT_LIMIT = 3.5
+"""Least evidence for a fault where the reference has no limit of its own, in spreads."""
+# Evidence of what is no named fault must be stronger, as there is so much to look at.
+_GENERIC_LIMIT, _GENERIC_LEAST_DEG = 5.0, 10.0
+# A spread beyond this says that the view does not show the feature.
+_MOST_SPREAD_DEG = 12.0
+_FREE = 2.0
+_POINTS_PER_SPREAD = 5.0
+_MOST_POINTS = 40.0
+_HALF = 0.7
+# From the front (within this angle), features with a larger spread are no evidence for any fault.
+_FRONTAL_DEG, _SURE_DEG = 22.0, 6.0
+# Evidence that the fault's own features must show, in spreads.
+_OWN = 1.5
+# Beside a strong fault a weak one is more likely its shadow.
+_BESIDE = 0.4
+# A fault of less is not worth telling; a view that only shows more than so many degrees does not show the fault.
+_LEAST_DEG = {"asymmetry": 5.0, "depth_loss": 8.0, "rounded_back": 10.0, "knee_valgus": 4.0}
+_MOST_DEG = {"rounded_back": 50.0, "depth_loss": 45.0, "knee_valgus": 25.0, "forward_lean": 25.0, "asymmetry": 25.0, "elbow_drift": 35.0}
+_CHARGED = {r.name: r.joint for r in RULES} | {"depth_loss": "range", "rushed_tempo": "tempo", "deviation": "other"}
+_PHASES = np.array(PHASE_OF_SAMPLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that is not as in the reference.
+
+    Args:
+        fault: Name: a fault of `faults`, `depth_loss`, `half_range`, `rushed_tempo`, or `deviation`.
+        joint: Where points are lost.
+        side: "left", "right", "both" or "".
+        phase: As the profile calls it: "top", "down", "bottom", "up"; "all" for tempo.
+        degrees: Deviation from the reference; for tempo seconds too few.
+        value: What was measured.
+        reference_mean, reference_spread: What the reference has there.
+        unit: "deg" or "s".
+        evidence: Deviation in spreads.
+        frame: Index of the frame that shows it best.
+        sample: Of the reference's samples, the one that shows it best; -1 for tempo.
+        message: One sentence.
+    """
+
+    fault: str
+    joint: str
+    side: str
+    phase: str
+    degrees: float
+    value: float
+    reference_mean: float
+    reference_spread: float
+    unit: str
+    evidence: float
+    frame: int
+    sample: int
+    message: str
+
+    def data(self) -> dict[str, Any]:
+        """Numbers and words for an event."""
+        return {
+            "fault": self.fault,
+            "joint": self.joint,
+            "side": self.side,
+            "phase": self.phase,
+            "degrees": round(self.degrees, 2),
+            "value": round(self.value, 2),
+            "reference_mean": round(self.reference_mean, 2),
+            "reference_spread": round(self.reference_spread, 2),
+            "unit": self.unit,
+            "evidence": round(self.evidence, 2),
+            "reference_sample": self.sample,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormScore:
+    """How well one repetition was done.
+
+    Args:
+        track_id: Whose.
+        number: The counter's number, 0 for a partial repetition.
+        start_s, end_s: Media clock.
+        score: 0..100; NaN when the view has no reference.
+        parts: Joint -> points lost; 100 less their sum is the score.
+        findings: By strength.
+        azimuth_deg: From where it was seen, from the leading side.
+        view_deg: Which view of the reference served; NaN = none.
+        distance: Warping distance per step, in scales.
+        distance_limit: What held-out good repetitions stay under.
+        not_judged: Faults that this view does not show.
+        evidence: Fault -> strongest evidence, told or not.
+    """
+
+    track_id: int
+    number: int
+    start_s: float
+    end_s: float
+    score: float
+    parts: Mapping[str, float]
+    findings: tuple[Finding, ...]
+    azimuth_deg: float
+    view_deg: float
+    distance: float
+    distance_limit: float
+    not_judged: tuple[str, ...]
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def unusual(self) -> bool:
+        """Whether the movement as a whole is unlike any held-out good repetition."""
+        return self.distance > self.distance_limit
+
+
+class _Candidate(NamedTuple):
+    """A deviation that a rule looks at."""
+
+    column: int
+    sign: int
+    evidence: float
+    degrees: float
+
+
+def judge(repetition: Repetition, reference: Reference, profile: ExerciseProfile) -> FormScore:
+    """Score one repetition.
+
+    Args:
+        repetition: As the recorder gave it.
+        reference: Of the same exercise.
+        profile: Whose names of phases are used.
+    """
+    led = leading_side(repetition, profile)
+    turned = repetition.led_by(led)
+    view = reference.view(turned.azimuth_deg)
+    curves = turned.curves()
+    columns = [] if view is None else [i for i, c in enumerate(view.columns) if np.isfinite(curves[:, c]).all()]
+    if view is None or not columns:
+        return _unjudged(repetition, turned.azimuth_deg, view)
+    return _Judge(repetition, turned, led, curves, view, columns, reference, profile).score()
+
+
+def _unjudged(repetition: Repetition, azimuth_deg: float, view: ReferenceView | None) -> FormScore:
+    return FormScore(
+        track_id=repetition.track_id,
+        number=repetition.number,
+        start_s=repetition.start_s,
+        end_s=repetition.end_s,
+        score=math.nan,
+        parts={},
+        findings=(),
+        azimuth_deg=azimuth_deg,
+        view_deg=math.nan if view is None else view.azimuth_deg,
+        distance=math.nan,
+        distance_limit=math.inf,
+        not_judged=("everything",),
+    )
+
+
+class _Judge:
+    """One repetition beside its reference, and the questions asked about it."""
+
+    def __init__(
+        self,
+        repetition: Repetition,
+        turned: Repetition,
+        led: str,
+        curves: Array,
+        view: ReferenceView,
+        columns: list[int],
+        reference: Reference,
+        profile: ExerciseProfile,
+    ) -> None:
+        self.repetition, self.led, self.profile, self.reference, self.view = repetition, led, profile, reference, view
+        self.names = [view.features[i] for i in columns]
+        self.mean, self.spread = view.mean[:, columns], view.spread[:, columns]
+        self.phase_spread = {p: s[columns] for p, s in view.phase_spread.items()}
+        self.covariance = view.covariance[np.ix_(columns, columns)]
+        self.signatures = {k: s[columns] for k, s in view.signatures.items()}
+        scale = view.scale[columns]
+        values = curves[:, [FORM_FEATURES.index(n) for n in self.names]]
+        self.aligned, self.distance, self.path = onto(self.mean / scale, values / scale, values, window=WINDOW)
+        # Features that are missing now had their share in the reference's distances.
+        self.distance *= math.sqrt(len(view.features) / len(columns))
+        self.times_s = turned.sample_times_s()
+        self.words = phase_words(profile)
+        self.not_judged: list[str] = []
+        self.evidence: dict[str, float] = {}
+
+    # --- the whole --------------------------------------------------------------------------------
+    def score(self) -> FormScore:
+        """All of it."""
+        named = [f for f in (*self._posture(), self._tempo()) if f is not None]
+        findings = sorted(named or self._others(), key=lambda f: -f.evidence)
+        parts = self._parts()
+        return FormScore(
+            track_id=self.repetition.track_id,
+            number=self.repetition.number,
+            start_s=self.repetition.start_s,
+            end_s=self.repetition.end_s,
+            score=100.0 - math.fsum(parts.values()),
+            parts=parts,
+            findings=tuple(findings),
+            azimuth_deg=self.repetition.led_by(self.led).azimuth_deg,
+            view_deg=self.view.azimuth_deg,
+            distance=self.distance,
+            distance_limit=self.view.distance_limit,
+            not_judged=tuple(dict.fromkeys(self.not_judged)),
+            evidence=dict(self.evidence),
+        )
+
+    # --- named faults -----------------------------------------------------------------------------
+    def _posture(self) -> list[Finding]:
+        """Faults at the turning point, from their signatures where the reference knows them, else from single features."""
+        if not self.signatures:
+            return [f for f in (*self._single(), self._range()) if f is not None]
+        short = self._range()
+        # Half a movement has the posture of its middle; nothing else can be said of it.
+        return [short] if short is not None and short.fault == "half_range" else self._explained()
+
+    def _explained(self) -> list[Finding]:
+        """Faults by their signatures, the strongest first; a further one must explain what the ones before leave.
+
+        Orthogonal matching pursuit (Pati, Rezaiifar and Krishnaprasad 1993) in a space in which the variation of good repetitions
+        has the same size in all directions, so that what a turned camera does is no evidence.
+        """
+        sigma = np.sqrt(np.diag(self.covariance))
+        # From the front, flexion is what a knee beside its line looks like as well.
+        frontal = abs(self.view.azimuth_deg) <= _FRONTAL_DEG
+        kept = np.flatnonzero(sigma <= (_SURE_DEG if frontal else _MOST_SPREAD_DEG))
+        if not len(kept):
+            self.not_judged += list(self.signatures)
+            return []
+        root = np.linalg.inv(np.linalg.cholesky(self.covariance[np.ix_(kept, kept)]))
+        off = (self.aligned - self.mean)[_PHASES == "turn"].mean(0)
+        rest = root @ off[kept]
+        white: dict[str, Array] = {}
+        own: dict[str, float] = {}
+        for name, s in self.signatures.items():
+            mine = np.array([i for i in kept if _plain(self.names[i]) in self._features_of(name)], np.intp)
+            sure = float(np.linalg.norm(s[mine] / sigma[mine]))
+            if sure * _MOST_DEG.get(name, 30.0) < self._limit(name):
+                self.not_judged.append(name)
+                continue
+            white[name], own[name] = root @ s[kept], float((s[mine] / sigma[mine]) @ (off[mine] / sigma[mine])) / sure
+        chosen: list[str] = []
+        found: list[Finding] = []
+        while white:
+            basis = np.linalg.qr(np.stack([white[n] for n in chosen], axis=1))[0] if chosen else np.zeros((len(rest), 0))
+            left = rest - basis @ (basis.T @ rest)
+            scores = {n: self._matched(n, left, s - basis @ (basis.T @ s)) for n, s in white.items() if n not in chosen}
+            if not chosen:
+                self.evidence |= {n: evidence for n, (evidence, _) in scores.items()}
+            name, (evidence, degrees) = max(scores.items(), key=lambda item: item[1][0], default=("", (0.0, 0.0)))
+            shown = abs(own.get(name, 0.0)) >= _OWN and own.get(name, 0.0) * degrees > 0
+            told = shown and evidence >= self._limit(name) and abs(degrees) >= _LEAST_DEG.get(name, 5.0)
+            if not told or (found and evidence < _BESIDE * found[0].evidence):
+                break
+            chosen.append(name)
+            found.append(self._named(name, degrees, evidence))
+            if found[-1].fault == "half_range":  # half a movement has the posture of its middle; nothing else can be said of it
+                break
+        return found
+
+    def _features_of(self, fault: str) -> Sequence[str]:
+        """The features (without side) that make a fault what it is."""
+        if fault == "depth_loss":
+            return list(range_features(self.profile))
+        return [f for r in RULES if r.name == fault and self.profile.name in r.exercises for f in r.features]
+
+    def _matched(self, name: str, left: Array, signature: Array) -> tuple[float, float]:
+        """Evidence in spreads, and degrees, of a fault in whitened deviations."""
+        length = float(np.linalg.norm(signature))
+        if length < 1e-3:
+            return 0.0, 0.0
+        along = float(signature @ left) / length
+        evidence = abs(along) if name == "asymmetry" else along
+        return evidence, along / length
+
+    def _named(self, fault: str, degrees: float, evidence: float) -> Finding:
+        """A fault that was found by its signature, told by the feature that shows it best."""
+        if fault == "depth_loss":
+            c = self._showing(fault, list(range_features(self.profile)), degrees, evidence)
+            mine, usual = (abs(_reach(curves[:, c.column])) for curves in (self.aligned, self.mean))
+            share = mine / max(usual, 1.0)
+            half = share < _HALF
+            text = f"only {share:.0%} of the range" if half else "the range is {degrees:.0f} degrees short"
+            return self._finding("half_range" if half else fault, "range", c, "turn", text)
+        rule = next(r for r in RULES if r.name == fault and (self.profile.name in r.exercises or r.name != "asymmetry"))
+        return self._finding(fault, rule.joint, self._showing(fault, rule.features, degrees, evidence), "turn", rule.sentence)
+
+    def _showing(self, fault: str, features: Sequence[str], degrees: float, evidence: float) -> _Candidate:
+        """The feature among these (or any) that deviates most in the direction in which the fault moves it."""
+        off = (self.aligned - self.mean)[_PHASES == "turn"].mean(0)
+        along = off * np.sign(self.signatures[fault] * degrees) / self.phase_spread["turn"]
+        fitting = [i for i, n in enumerate(self.names) if _plain(n) in features] or list(range(len(self.names)))
+        column = max(fitting, key=lambda i: along[i])
+        return _Candidate(column, 1, evidence, degrees)
+
+    def _single(self) -> Iterator[Finding | None]:
+        rules = [r for r in RULES if self.profile.name in r.exercises]
+        for rule in rules:
+            found = [c for f in rule.features for c in self._candidates(f, rule.sign, "turn")]
+            if not found:
+                self.not_judged.append(rule.name)
+                continue
+            best = max(found, key=lambda c: c.evidence)
+            self.evidence[rule.name] = max(best.evidence, self.evidence.get(rule.name, 0.0))
+            if best.evidence >= self._limit(rule.name) and best.degrees >= rule.least_deg:
+                yield self._finding(rule.name, rule.joint, best, "turn", rule.sentence)
+
+    def _candidates(self, feature: str, sign: int, phase: str) -> Iterator[_Candidate]:
+        """Deviations in the wrong direction of a feature (of both sides, where it has sides) that this view shows."""
+        for column, name in enumerate(self.names):
+            spread = float(self.phase_spread[phase][column])
+            if _plain(name) != feature or spread > _MOST_SPREAD_DEG:
+                continue
+            off = float((self.aligned - self.mean)[phase == _PHASES, column].mean())
+            off = abs(off) if sign == 0 else sign * off
+            yield _Candidate(column, sign or 1, off / spread, off)
+
+    def _range(self) -> Finding | None:
+        """Half a repetition, or one that is too shallow: the feature that shows the range most surely decides."""
+        features = range_features(self.profile)
+        most = _SURE_DEG if abs(self.view.azimuth_deg) <= _FRONTAL_DEG else _MOST_SPREAD_DEG
+        best: tuple[float, _Candidate, float] | None = None
+        for feature, sign in features.items():
+            for c in self._candidates(feature, -sign, "turn"):
+                curve = self.mean[:, c.column]
+                reach = sign * _reach(curve)
+                sureness = reach / float(self.phase_spread["turn"][c.column])
+                if reach > 15.0 and self.phase_spread["turn"][c.column] <= most and (best is None or sureness > best[0]):
+                    best = sureness, c, reach
+        if best is None:
+            self.not_judged.append("depth_loss")
+            return None
+        _, c, reach = best
+        self.evidence["depth_loss"] = c.evidence
+        if c.evidence < self._limit("depth_loss") or c.degrees < 6.0:
+            return None
+        half = 1.0 - c.degrees / reach < _HALF
+        text = "only {share:.0%} of the range" if half else "the range is {degrees:.0f} degrees short"
+        sentence = text.replace("{share:.0%}", f"{max(1.0 - c.degrees / reach, 0.0):.0%}")
+        return self._finding("half_range" if half else "depth_loss", "range", c, "turn", sentence)
+
+    def _tempo(self) -> Finding | None:
+        moving_s = self.repetition.end_s - self.repetition.start_s
+        mean, spread = self.reference.durations_s.get("all", (math.nan, math.nan))
+        if not math.isfinite(mean):
+            return None
+        evidence = (mean - math.log(max(moving_s, 1e-3))) / spread
+        self.evidence["rushed_tempo"] = evidence
+        if evidence < self._limit("rushed_tempo"):
+            return None
+        usual_s = math.exp(mean)
+        return Finding(
+            fault="rushed_tempo",
+            joint="tempo",
+            side="",
+            phase="all",
+            degrees=usual_s - moving_s,
+            value=moving_s,
+            reference_mean=usual_s,
+            reference_spread=usual_s * spread,
+            unit="s",
+            evidence=evidence,
+            frame=self.repetition.frame_at((self.repetition.reached_s + self.repetition.left_s) / 2),
+            sample=-1,
+            message=f"rushed: {moving_s:.1f} s for the repetition; reference {usual_s:.1f} ± {usual_s * spread:.1f} s",
+        )
+
+    # --- everything else --------------------------------------------------------------------------
+    def _others(self) -> list[Finding]:
+        """The strongest deviation that has no name, if it is beyond doubt."""
+        best: tuple[_Candidate, str, str] | None = None
+        for phase in self.phase_spread:
+            for name, words in GENERIC.items():
+                for sign, sentence in zip((1, -1), words, strict=True):
+                    for c in self._candidates(name, sign, phase):
+                        if best is None or c.evidence > best[0].evidence:
+                            best = c, phase, sentence
+        if best is None:
+            return []
+        c, phase, sentence = best
+        self.evidence["deviation"] = c.evidence
+        if c.evidence < max(self._limit("deviation"), _GENERIC_LIMIT) or c.degrees < _GENERIC_LEAST_DEG:
+            return []
+        return [self._finding("deviation", JOINT_OF.get(_plain(self.names[c.column]), "symmetry"), c, phase, sentence)]
+
+    def _parts(self) -> dict[str, float]:
+        """Joint -> points lost, at most 100 together."""
+        lost: dict[str, float] = {}
+
+        def charge(joint: str, evidence: float) -> None:
+            points = min(max(evidence - _FREE, 0.0) * _POINTS_PER_SPREAD, _MOST_POINTS)
+            if points > lost.get(joint, 0.0):
+                lost[joint] = points
+
+        residual = self.aligned - self.mean
+        for phase, spread in self.phase_spread.items():
+            off = np.abs(residual[phase == _PHASES].mean(0)) / spread
+            for column, name in enumerate(self.names):
+                if spread[column] <= _MOST_SPREAD_DEG:
+                    charge(JOINT_OF.get(_plain(name), "symmetry"), float(off[column]))
+        for fault, evidence in self.evidence.items():
+            charge(_CHARGED.get(fault, fault), evidence)
+        total = math.fsum(lost.values())
+        shrink = min(1.0, 100.0 / total) if total else 1.0
+        return {joint: points * shrink for joint, points in sorted(lost.items())}
+
+    # --- words ------------------------------------------------------------------------------------
+    def _limit(self, fault: str) -> float:
+        return self.reference.limits.get(fault, DEFAULT_LIMIT)
+
+    def _finding(self, fault: str, joint: str, c: _Candidate, phase: str, sentence: str) -> Finding:
+        rows = np.flatnonzero(phase == _PHASES)
+        residual = (self.aligned - self.mean)[rows, c.column]
+        sample = int(rows[int(np.abs(residual).argmax())])
+        own = [j for i, j in self.path if i == sample]
+        side = self._side(self.names[c.column])
+        value = float(self.aligned[rows, c.column].mean())
+        mean, spread = float(self.mean[rows, c.column].mean()), float(self.phase_spread[phase][c.column])
+        said = sentence.format(side=side, degrees=abs(c.degrees)).replace("both knee caves", "the knees cave").replace("both ", "")
+        return Finding(
+            fault=fault,
+            joint=joint,
+            side=side,
+            phase=self.profile.phases[phase],
+            degrees=c.degrees,
+            value=value,
+            reference_mean=mean,
+            reference_spread=spread,
+            unit="deg",
+            evidence=c.evidence,
+            frame=self.repetition.frame_at(float(self.times_s[own[len(own) // 2]])),
+            sample=sample,
+            message=f"{said} {self.words[phase]}; {value:.0f}°, reference {mean:.0f} ± {spread:.0f}°",
+        )
+
+    def _side(self, name: str) -> str:
+        """Of the person, from a feature whose left is the leading side."""
+        side = name.split("_", 1)[0]
+        if side not in SIDES:
+            return "both" if name == "knees_in" else ""
+        return side if self.led == "left" else SIDES[1 - SIDES.index(side)]
+
+
+def _plain(name: str) -> str:
+    """A feature's name without its side."""
+    return name.removeprefix("left_").removeprefix("right_")
+
+
+def _reach(curve: Array) -> float:
+    """Degrees from rest to the turning point."""
+    return float(curve[_PHASES == "turn"].mean()) - float(curve[[0, 1, -2, -1]].mean())

@@ -1,0 +1,207 @@
+"""Repetitions as they were performed: the feature rows between an event's first and last frame, cut into phases.
+
+`RepetitionRecorder` keeps the last seconds of everybody and, when the counter tells a repetition, hands back what it looked like.
+`Repetition.curves` brings it to a common length, phase by phase, so that repetitions of any speed can be compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pose_analyzer.exercise.features import FORM_FEATURES, SIDES, Array, facing, form_features, swapped, view_azimuth_deg
+from pose_analyzer.exercise.profile import ExerciseProfile
+from shared_utils.data_models import Event, EventType, Poses
+
+PHASE_SAMPLES: dict[str, int] = {"out": 14, "turn": 6, "back": 14}
+"""Samples of each phase of a repetition of common length."""
+SAMPLES = sum(PHASE_SAMPLES.values())
+PHASE_OF_SAMPLE: tuple[str, ...] = tuple(name for name, n in PHASE_SAMPLES.items() for _ in range(n))
+
+# Of a feature's readings within a repetition, the least share that makes a curve.
+_LEAST_SEEN = 0.6
+_KEPT_S = 20.0
+# Sides whose ranges differ by less than this do the same.
+_SAME = 0.6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Repetition:
+    """One repetition of one person.
+
+    Args:
+        track_id: Whose.
+        number: As the counter told it; 0 for a partial one.
+        times_s: (t,) media clock.
+        frames: (t,) indices of the frames.
+        features: (t, f) degrees, `FORM_FEATURES`; left and right as in the person.
+        start_s, reached_s, left_s, end_s: Leaves rest, is at the turning point, leaves it, is back.
+        azimuth_deg: View, 90 = from the person's left; NaN = unknown.
+        partial: Whether the counter called it partial.
+    """
+
+    track_id: int
+    number: int
+    times_s: Array
+    frames: NDArray[np.int64]
+    features: Array
+    start_s: float
+    reached_s: float
+    left_s: float
+    end_s: float
+    azimuth_deg: float
+    partial: bool = False
+
+    @property
+    def durations_s(self) -> dict[str, float]:
+        """Seconds of each phase."""
+        return {"out": self.reached_s - self.start_s, "turn": self.left_s - self.reached_s, "back": self.end_s - self.left_s}
+
+    def frame_at(self, time_s: float) -> int:
+        """Index of the frame nearest to a time."""
+        return int(self.frames[int(np.abs(self.times_s - time_s).argmin())])
+
+    def sample_times_s(self) -> Array:
+        """(SAMPLES,) times of the common samples: middles of equal parts of each phase."""
+        ends = (self.start_s, self.reached_s, self.left_s, self.end_s)
+        parts = [a + (b - a) * (np.arange(n) + 0.5) / n for a, b, n in zip(ends, ends[1:], PHASE_SAMPLES.values(), strict=False)]
+        return np.concatenate(parts)
+
+    def curves(self) -> Array:
+        """(SAMPLES, f) degrees at common length; a feature that was seen too rarely is NaN throughout."""
+        out = np.full((SAMPLES, self.features.shape[1]), np.nan)
+        at = self.sample_times_s()
+        for column, values in enumerate(self.features.T):
+            seen = np.isfinite(values)
+            if seen.any() and seen.mean() >= _LEAST_SEEN:
+                out[:, column] = np.interp(at, self.times_s[seen], values[seen])
+        return out
+
+    def led_by(self, side: str) -> Repetition:
+        """The same with that side called left, and seen accordingly."""
+        return self if side == "left" else replace(self, features=swapped(self.features), azimuth_deg=-self.azimuth_deg)
+
+
+def leading_side(repetition: Repetition, profile: ExerciseProfile) -> str:
+    """The side that stands first in a reference.
+
+    The front leg of a lunge; the arm that works where one may; else the side nearer to the camera.
+    """
+    x = repetition.features
+    turn = (repetition.times_s >= repetition.reached_s) & (repetition.times_s <= repetition.left_s)
+    if profile.name == "lunge" and turn.any():
+        lean = [_mean(x[turn, FORM_FEATURES.index(f"{s}_shank_lean")]) for s in SIDES]
+        if all(map(math.isfinite, lean)) and abs(lean[0] - lean[1]) > 15.0:
+            return SIDES[int(lean[1] < lean[0])]
+    name = next((c.angle for c in profile.cues if f"left_{c.angle}" in FORM_FEATURES), None)
+    if profile.sides == "max" and name is not None:
+        moved = [_span(x[:, FORM_FEATURES.index(f"{s}_{name}")]) for s in SIDES]
+        if min(moved) < _SAME * max(moved):
+            return SIDES[int(moved[1] > moved[0])]
+    return "right" if repetition.azimuth_deg < 0 else "left"
+
+
+class RepetitionRecorder:
+    """Keeps the recent features of everybody in one stream; hands back the repetitions that events tell of.
+
+    Args:
+        profile: What is counted.
+        min_confidence: Of keypoints, 0..1.
+    """
+
+    def __init__(self, profile: ExerciseProfile, *, min_confidence: float = 0.5) -> None:
+        self.profile = profile
+        self._min_confidence = min_confidence
+        self._rows: dict[int, deque[tuple[float, int, Array, Array]]] = {}
+        self._last_s = -math.inf
+
+    def update(self, poses: Poses, events: Iterable[Event], *, timestamp_s: float, frame_index: int) -> list[Repetition]:
+        """Take in a frame, and the counter's events of it.
+
+        Frames that are not later than the last are ignored unless they lie far back: then the clock has started anew.
+        """
+        if timestamp_s < self._last_s - self.profile.max_gap_s:
+            found = self.cut(events)
+            self._rows.clear()
+            self._keep(poses, timestamp_s, frame_index)
+            return found
+        if timestamp_s > self._last_s:
+            self._keep(poses, timestamp_s, frame_index)
+        return self.cut(events)
+
+    def _keep(self, poses: Poses, timestamp_s: float, frame_index: int) -> None:
+        self._last_s = timestamp_s
+        tracked = np.flatnonzero(poses.track_ids >= 0)
+        if len(tracked):
+            people = poses[tracked]
+            features, directions = form_features(people, min_confidence=self._min_confidence), facing(people)
+            for row, track_id in enumerate(people.track_ids.tolist()):
+                self._rows.setdefault(track_id, deque()).append((timestamp_s, frame_index, features[row], directions[row]))
+        for track_id in [t for t, rows in self._rows.items() if rows[-1][0] < timestamp_s - _KEPT_S]:
+            del self._rows[track_id]
+        for rows in self._rows.values():
+            while rows[0][0] < timestamp_s - _KEPT_S:
+                rows.popleft()
+
+    def cut(self, events: Iterable[Event]) -> list[Repetition]:
+        """What the repetitions of these events looked like; those whose beginning or end was not seen are left out."""
+        found = (self._of(e) for e in events if e.type in (EventType.REP_COMPLETED, EventType.REP_PARTIAL))
+        return [r for r in found if r is not None]
+
+    def latest(self, track_id: int) -> Array | None:
+        """(f,) features of a person's last frame."""
+        rows = self._rows.get(track_id)
+        return rows[-1][2] if rows else None
+
+    def _of(self, event: Event) -> Repetition | None:
+        rows = self._rows.get(event.track_id)
+        if rows is None:
+            return None
+        times, frames, features, directions = (np.array(column) for column in zip(*rows, strict=True))
+        return repetition_of(event, self.profile, times_s=times, frames=frames, features=features, directions=directions)
+
+
+def repetition_of(
+    event: Event, profile: ExerciseProfile, *, times_s: Array, frames: NDArray[np.int64], features: Array, directions: Array
+) -> Repetition | None:
+    """The part of a recording that a repetition's event speaks of; None when its beginning or end was not seen.
+
+    Args:
+        event: `rep_completed` or `rep_partial`.
+        profile: That was counted.
+        times_s: (t,) media clock of the recording.
+        frames: (t,) indices.
+        features: (t, f) of `form_features`.
+        directions: (t, 2) of `facing`.
+    """
+    phases = (event.data.get("eccentric_s"), event.data.get("concentric_s"))
+    out_s, back_s = phases if profile.rest == "top" else phases[::-1]
+    kept = (times_s >= event.start_s - 1e-9) & (times_s <= event.end_s + 1e-9)
+    if out_s is None or back_s is None or kept.sum() < 4:
+        return None
+    return Repetition(
+        track_id=event.track_id,
+        number=int(event.value or 0),
+        times_s=times_s[kept],
+        frames=frames[kept].astype(np.int64),
+        features=features[kept],
+        start_s=event.start_s,
+        reached_s=event.start_s + float(out_s),
+        left_s=event.end_s - float(back_s),
+        end_s=event.end_s,
+        azimuth_deg=view_azimuth_deg(directions[kept]),
+        partial=event.type == EventType.REP_PARTIAL,
+    )
+
+
+def _mean(values: Array) -> float:
+    return float(np.nanmean(values)) if np.isfinite(values).any() else math.nan
+
+
+def _span(values: Array) -> float:
+    return float(np.nanmax(values) - np.nanmin(values)) if np.isfinite(values).any() else 0.0

@@ -1,0 +1,300 @@
+"""Movement against a reference while it goes on: `TemporalAnalyzer` finds the reference in the stream of features.
+
+Subsequence matching keeps one column of the warping matrix per person (SPRING: Sakurai, Faloutsos and Yamamuro 2007): the cheapest
+way in which the reference can end at this frame, wherever it began. The row where that column is cheapest names the phase; when the
+whole reference has been matched and the next frames only make it worse, the repetition is over. It is then warped again, inside
+a Sakoe-Chiba band at common length, by dtaidistance's C routine; its distance per step of the path is compared with that of held-out
+good repetitions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from pose_analyzer.exercise.build import WINDOW
+from pose_analyzer.exercise.dtw import align
+from pose_analyzer.exercise.features import Array, facing, form_features, swapped, view_azimuth_deg
+from pose_analyzer.exercise.profile import ExerciseProfile, load_profile
+from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, SAMPLES
+from pose_analyzer.exercise.reference import Reference, ReferenceView
+from shared_utils.data_models import Event, EventType, Poses
+from shared_utils.errors import ValidationError
+
+_PHASES = np.array(PHASE_OF_SAMPLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One stretch of the stream that looks like the reference.
+
+    Args:
+        track_id: Whose.
+        start_s, end_s: Media clock.
+        distance: Warping distance per step of the path, in scales.
+        limit: What held-out good repetitions stay under.
+        phase: The profile's name of the phase in which it deviates most.
+        frame: Index of the frame that deviates most.
+        view_deg: Which view of the reference served.
+    """
+
+    track_id: int
+    start_s: float
+    end_s: float
+    distance: float
+    limit: float
+    phase: str
+    frame: int
+    view_deg: float
+
+    @property
+    def unusual(self) -> bool:
+        """Whether it is farther from the reference than held-out good repetitions are."""
+        return self.distance > self.limit
+
+
+class TemporalAnalyzer:
+    """Watches everybody's movement for repetitions that are unlike the reference as a whole.
+
+    Args:
+        reference: How the movement goes.
+        profile: For the names of phases; default that of the reference's exercise.
+        stream_id: Name of the stream in events.
+        cooldown_s: Least time between two events of one person, seconds.
+        slack: How much farther than the limit a stretch may be and still be taken for an attempt at the movement.
+
+    Raises:
+        ValidationError: A number is out of range.
+
+    Example:
+        >>> from pose_analyzer.exercise.reference import load_reference
+        >>> analyzer = TemporalAnalyzer(load_reference("squat"))
+        >>> analyzer.phase(1), analyzer.matches
+        ('', [])
+    """
+
+    def __init__(
+        self,
+        reference: Reference,
+        *,
+        profile: ExerciseProfile | None = None,
+        stream_id: str = "stream",
+        cooldown_s: float = 6.0,
+        slack: float = 2.5,
+    ) -> None:
+        if not cooldown_s >= 0:
+            raise ValidationError(f"cooldown_s must be 0 or more, got {cooldown_s}")
+        if not slack >= 1:
+            raise ValidationError(f"slack must be 1 or more, got {slack}")
+        self.reference = reference
+        self.profile = profile if profile is not None else load_profile(reference.exercise)
+        self.stream_id = stream_id
+        self.matches: list[Match] = []
+        self._cooldown_s, self._slack = cooldown_s, slack
+        self._people: dict[int, _Spring] = {}
+        self._told_s: dict[int, float] = {}
+        self._last_s = -math.inf
+
+    def update(self, poses: Poses, *, timestamp_s: float, frame_index: int) -> list[Event]:
+        """Take in a frame.
+
+        Args:
+            poses: Tracked, smoothed people; rows of track -1 are ignored.
+            timestamp_s: Media clock. A frame not later than the last is ignored; one far back starts anew.
+            frame_index: Index of the frame.
+
+        Returns:
+            `form_deviation` events (fault `unusual_movement`) of the stretches that ended.
+
+        Raises:
+            ValidationError: `timestamp_s` is not finite.
+        """
+        if not math.isfinite(timestamp_s):
+            raise ValidationError(f"timestamp_s must be finite, got {timestamp_s}")
+        if timestamp_s < self._last_s - self.profile.max_gap_s:
+            self._people.clear()
+            self._told_s.clear()
+        elif timestamp_s <= self._last_s:
+            return []
+        self._last_s = timestamp_s
+        for track_id in [t for t, s in self._people.items() if s.last_s < timestamp_s - self.profile.max_gap_s]:
+            del self._people[track_id]
+        rows = np.flatnonzero(poses.track_ids >= 0)
+        if not len(rows):
+            return []
+        people = poses[rows]
+        features, directions = form_features(people), facing(people)
+        events: list[Event] = []
+        for i, track_id in enumerate(people.track_ids.tolist()):
+            spring = self._people.setdefault(track_id, _Spring(self.reference, self._slack))
+            done = spring.update(features[i], directions[i], timestamp_s, frame_index)
+            if done is not None:
+                events += self._told(self._match(track_id, spring, *done))
+        return events
+
+    def phase(self, track_id: int) -> str:
+        """The profile's name of the phase a person is in, "" when nothing of the reference fits."""
+        spring = self._people.get(track_id)
+        name = "" if spring is None else spring.phase
+        return self.profile.phases[name] if name else ""
+
+    def distance(self, track_id: int) -> float:
+        """Distance per step of the best partial match that ends now, in scales; NaN when there is none."""
+        spring = self._people.get(track_id)
+        return math.nan if spring is None else spring.distance
+
+    def _match(self, track_id: int, spring: _Spring, view: ReferenceView, start_s: float, end_s: float) -> Match | None:
+        kept = [r for r in spring.rows if start_s <= r[0] <= end_s]
+        if len(kept) < 4:
+            return None
+        times, values = np.array([r[0] for r in kept]), np.stack([r[2] for r in kept])
+        at = np.linspace(times[0], times[-1], SAMPLES)
+        series = np.stack([np.interp(at, times, column) for column in values.T], axis=1)
+        reference = view.scaled(view.mean)
+        # Only lengths are made equal, not phases: half of the band more is for those.
+        distance, path = align(reference, series, window=WINDOW + SAMPLES // 6)
+        off = [float(np.square(reference[i] - series[j]).sum()) for i, j in path]
+        i, j = path[int(np.argmax(off))]
+        return Match(
+            track_id=track_id,
+            start_s=float(times[0]),
+            end_s=float(times[-1]),
+            distance=distance,
+            limit=view.distance_limit,
+            phase=self.profile.phases[PHASE_OF_SAMPLE[i]],
+            frame=kept[int(np.abs(times - at[j]).argmin())][1],
+            view_deg=view.azimuth_deg,
+        )
+
+    def _told(self, match: Match | None) -> list[Event]:
+        if match is None:
+            return []
+        self.matches.append(match)
+        if not match.unusual or match.end_s < self._told_s.get(match.track_id, -math.inf) + self._cooldown_s:
+            return []
+        self._told_s[match.track_id] = match.end_s
+        return [
+            Event(
+                type=EventType.FORM_DEVIATION,
+                stream_id=self.stream_id,
+                track_id=match.track_id,
+                start_s=match.start_s,
+                end_s=match.end_s,
+                value=round(match.distance, 3),
+                frames=(match.frame,),
+                message=(
+                    f"Unusual movement, most in the phase {match.phase}: distance {match.distance:.1f}, "
+                    f"good ones stay under {match.limit:.1f}"
+                ),
+                data={
+                    "fault": "unusual_movement",
+                    "joint": "",
+                    "side": "",
+                    "phase": match.phase,
+                    "degrees": None,
+                    "distance": round(match.distance, 4),
+                    "limit": round(match.limit, 4),
+                    "view_deg": match.view_deg,
+                    "level": "warn",
+                },
+            )
+        ]
+
+
+class _Spring:
+    """One person's column of the warping matrix."""
+
+    def __init__(self, reference: Reference, slack: float) -> None:
+        self._reference, self._slack = reference, slack
+        self.rows: deque[tuple[float, int, Array]] = deque()
+        self._directions: deque[Array] = deque(maxlen=45)
+        self.last_s = -math.inf
+        self._view: ReferenceView | None = None
+        self._mirrored = False
+        self._cost = self._length = self._start = np.zeros(0)
+        self._best: tuple[float, float, float] | None = None  # distance, start, end
+
+    @property
+    def distance(self) -> float:
+        """Per step, of the cheapest partial match."""
+        if self._view is None or not np.isfinite(self._cost).any():
+            return math.nan
+        return float(np.sqrt(self._cost / np.maximum(self._length, 1.0)).min())
+
+    @property
+    def phase(self) -> str:
+        """Phase of the sample at which the cheapest partial match stands."""
+        if self._view is None or not np.isfinite(self._cost).any():
+            return ""
+        per_step = np.sqrt(self._cost / np.maximum(self._length, 1.0))
+        return str(_PHASES[int(per_step.argmin())]) if per_step.min() <= self._slack * self._view.distance_limit else ""
+
+    def update(self, features: Array, direction: Array, time_s: float, frame: int) -> tuple[ReferenceView, float, float] | None:
+        """Take in a frame; view, start and end of the match that it shows to be over."""
+        self.last_s = time_s
+        self._directions.append(direction)
+        self._look()
+        view = self._view
+        if view is None:
+            return None
+        x = (swapped(features) if self._mirrored else features)[view.columns]
+        if not np.isfinite(x).any():
+            return None
+        # A feature that is missing for a moment keeps its last value: it neither fits nor deviates.
+        x = np.where(np.isfinite(x), x, self.rows[-1][2] if self.rows else view.mean[0])
+        self.rows.append((time_s, frame, x))
+        while self.rows[0][0] < time_s - 20.0:
+            self.rows.popleft()
+        self._step(view, x, time_s)
+        return self._over(view, time_s)
+
+    def _look(self) -> None:
+        """Choose the view of the reference; another one starts anew."""
+        azimuth = view_azimuth_deg(np.stack(self._directions))
+        mirrored = azimuth < 0 and not any(v.azimuth_deg < 0 for v in self._reference.views)
+        chosen = self._reference.view(-azimuth if mirrored else azimuth)
+        current = self._view
+        if chosen is current and mirrored == self._mirrored:
+            return
+        # A view just beside the present one is no reason to forget what is under way.
+        turned = -azimuth if self._mirrored else azimuth
+        if current is not None and chosen is not None and abs(current.azimuth_deg - turned) <= 15.0:
+            return
+        self._view, self._mirrored, self._best = chosen, mirrored, None
+        self._cost, self._length, self._start = np.full(SAMPLES, np.inf), np.zeros(SAMPLES), np.full(SAMPLES, np.nan)
+        self.rows.clear()
+
+    def _step(self, view: ReferenceView, x: Array, time_s: float) -> None:
+        """One column of the matrix: costs, lengths and starts of the cheapest ways, by the sample at which they stand."""
+        local = np.square((view.mean - x) / view.scale).sum(1).tolist()
+        before, lengths, starts = self._cost.tolist(), self._length.tolist(), self._start.tolist()
+        cost, length, start = [0.0] * SAMPLES, [0.0] * SAMPLES, [0.0] * SAMPLES
+        cost[0], length[0], start[0] = local[0], 1.0, time_s  # the reference may begin at any frame
+        for i in range(1, SAMPLES):
+            best, n, begun = before[i - 1], lengths[i - 1], starts[i - 1]
+            if before[i] < best:
+                best, n, begun = before[i], lengths[i], starts[i]
+            if cost[i - 1] < best:
+                best, n, begun = cost[i - 1], length[i - 1], start[i - 1]
+            cost[i], length[i], start[i] = local[i] + best, n + 1.0, begun
+        self._cost, self._length, self._start = np.array(cost), np.array(length), np.array(start)
+
+    def _over(self, view: ReferenceView, time_s: float) -> tuple[ReferenceView, float, float] | None:
+        """The best whole match, once no way that began within it can still do better."""
+        start_s = float(self._start[-1])
+        distance = math.sqrt(self._cost[-1] / self._length[-1]) if self._length[-1] else math.inf
+        moving = time_s - start_s >= 0.4
+        if moving and distance <= self._slack * view.distance_limit and (self._best is None or distance < self._best[0]):
+            self._best = distance, start_s, time_s
+            return None
+        if self._best is None or time_s - self._best[2] < 0.3:
+            return None
+        _, begun_s, ended_s = self._best
+        self._best = None
+        # Ways that began within the match are used up.
+        used = self._start <= ended_s
+        self._cost[used] = np.inf
+        return view, begun_s, ended_s

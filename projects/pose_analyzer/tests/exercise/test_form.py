@@ -1,0 +1,181 @@
+"""Form against references: truth is the athlete, whose faults are known by degree."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pose_analyzer.biomechanics import joint_angles
+from pose_analyzer.cli.reference_athlete import recorded_repetitions, repetitions_by_view
+from pose_analyzer.errors import ExerciseError
+from pose_analyzer.exercise import FormScorer, RepetitionCounter, load_profile, load_reference
+from pose_analyzer.exercise.build import build_reference
+from pose_analyzer.exercise.features import FORM_FEATURES, form_features, swapped, view_azimuth_deg
+from pose_analyzer.exercise.judgement import judge
+from pose_analyzer.exercise.reference import Reference
+from pose_analyzer.synthetic import scene_for
+from pose_analyzer.synthetic.observed import PERFECT, observed
+from shared_utils.data_models import EventType, Poses
+from shared_utils.skeletons import BLAZEPOSE_33
+
+SEED = 7000  # nobody of the references
+
+
+def scores(exercise, azimuth_deg, *, faults=None, reps=2, seed=SEED):
+    reference, profile = load_reference(exercise), load_profile(exercise)
+    found = repetitions_by_view(exercise, [azimuth_deg], reps=reps, seed=seed, faults=faults)[azimuth_deg]
+    return [judge(r, reference, profile) for r in found]
+
+
+@pytest.mark.parametrize(
+    ("exercise", "azimuth_deg", "fault", "degree"),
+    [
+        ("squat", 15.0, "knee_valgus", {"knee_valgus_deg": 18}),
+        ("squat", 75.0, "forward_lean", {"forward_lean_deg": 16}),
+        ("squat", 75.0, "half_range", {"half_range": 0.5}),
+        ("bicep_curl", 75.0, "elbow_drift", {"elbow_drift_deg": 30}),
+        ("squat", 60.0, "rushed_tempo", {"rushed_tempo": 0.65}),
+    ],
+)
+def test_a_clear_fault_is_named_and_costs_points(exercise, azimuth_deg, fault, degree):
+    good, bad = scores(exercise, azimuth_deg), scores(exercise, azimuth_deg, faults=degree)
+    assert bad
+    assert all(fault in [f.fault for f in s.findings] for s in bad)
+    assert all(fault not in [f.fault for f in s.findings] for s in good)
+    assert max(s.score for s in bad) < min(s.score for s in good)
+
+
+def test_the_parts_of_a_score_add_up():
+    for s in (*scores("squat", 15.0, faults={"knee_valgus_deg": 25}), *scores("squat", 90.0)):
+        assert s.score == pytest.approx(100 - sum(s.parts.values()))
+        assert 0 <= s.score <= 100
+        assert min(s.parts.values(), default=0) >= 0
+
+
+def test_the_sentence_has_joint_phase_degrees_and_reference():
+    (finding, *_) = scores("squat", 75.0, faults={"forward_lean_deg": 16})[0].findings
+    assert finding.phase == "bottom"
+    assert finding.degrees == pytest.approx(16, abs=6)
+    assert finding.value - finding.reference_mean == pytest.approx(finding.degrees, abs=6)
+    assert "at the bottom" in finding.message
+    assert f"{finding.degrees:.0f} degrees" in finding.message
+    assert "reference" in finding.message
+
+
+def test_what_a_view_does_not_show_is_not_judged():
+    (s, *_) = scores("squat", 90.0, faults={"knee_valgus_deg": 20})
+    assert "knee_valgus" in s.not_judged
+    assert "knee_valgus" not in [f.fault for f in s.findings]
+
+
+def test_a_view_without_reference_gives_no_score():
+    reference, profile = load_reference("squat"), load_profile("squat")
+    only_side = Reference(
+        exercise="squat", source="x", views=tuple(v for v in reference.views if v.azimuth_deg == 90), durations_s=reference.durations_s
+    )
+    found = repetitions_by_view("squat", [0.0], reps=1, seed=SEED)[0.0]
+    s = judge(found[0], only_side, profile)
+    assert math.isnan(s.score)
+    assert s.findings == ()
+
+
+def test_a_reference_is_the_same_after_saving_and_loading(tmp_path):
+    reference = load_reference("squat")
+    again = load_reference(reference.save(tmp_path / "a.json"))
+    assert again.save(tmp_path / "b.json").read_bytes() == (tmp_path / "a.json").read_bytes()
+    assert [v.features for v in again.views] == [v.features for v in reference.views]
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"format": 99, "phase_samples": {}}', '{"format": 1}'])
+def test_a_damaged_reference_is_an_error_of_ours(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(ExerciseError, match="reference"):
+        load_reference(path)
+
+
+def test_a_user_builds_a_reference_from_one_set_and_scores_another():
+    profile = load_profile("squat")
+    good = repetitions_by_view("squat", [60.0], reps=6, seed=SEED + 1)[60.0]
+    reference = build_reference(good, profile, source="one set")
+    same = repetitions_by_view("squat", [60.0], reps=2, seed=SEED + 1)[60.0]
+    bent = repetitions_by_view("squat", [60.0], reps=2, seed=SEED + 1, faults={"forward_lean_deg": 25})[60.0]
+    assert min(judge(r, reference, profile).score for r in same) > max(judge(r, reference, profile).score for r in bent)
+    assert any(f.fault == "forward_lean" for r in bent for f in judge(r, reference, profile).findings)
+
+
+def test_too_few_repetitions_make_no_reference():
+    with pytest.raises(ExerciseError, match="needs 3 good repetitions"):
+        build_reference([], load_profile("squat"), source="nothing")
+
+
+def stream(scene, scorer, *, seed=3):
+    """Events of a scorer that watches a scene live, and at the end of the stream."""
+    counter, events = RepetitionCounter(scorer.profile), []
+    for poses, time_s, index in observed(scene, seed=seed):
+        counted = counter.update(joint_angles(poses, timestamp_s=time_s), timestamp_s=time_s, frame_index=index)
+        events += scorer.update(poses, counted, timestamp_s=time_s, frame_index=index)
+    return events + scorer.flush(counter.flush())
+
+
+def test_live_events_have_a_cooldown_and_every_repetition_a_score():
+    scene = scene_for("squat", azimuth_deg=80, reps=4, seed=SEED, fps=20, faults={"forward_lean_deg": 20})
+    scorer = FormScorer(load_reference("squat"), stream_id="cam", cooldown_s=1000)
+    events = [e for e in stream(scene, scorer) if e.data["fault"] == "forward_lean"]
+    assert len(scorer.scores) == 4
+    assert len(events) == 1
+    assert events[0].type == EventType.FORM_DEVIATION
+    assert events[0].data["level"] == "warn"
+    assert events[0].frames[0] < len(scene)
+    again = FormScorer(load_reference("squat"), stream_id="cam", cooldown_s=0)
+    assert len([e for e in stream(scene, again) if e.data["fault"] == "forward_lean"]) == 4
+
+
+def test_live_and_offline_scores_agree():
+    scene = scene_for("squat", azimuth_deg=80, reps=3, seed=SEED, fps=20)
+    scorer = FormScorer(load_reference("squat"))
+    stream(scene, scorer)
+    seen = observed(scene, seed=3)
+    offline = recorded_repetitions(seen.poses, seen.times_s, seen.frames, scorer.profile)
+    assert [s.score for s in scorer.scores] == [judge(r, scorer.reference, scorer.profile).score for r in offline]
+
+
+@pytest.mark.parametrize("kind", ["nobody", "all missing", "backwards", "changes track"])
+def test_bad_input_breaks_nothing(kind):
+    scene = scene_for("squat", azimuth_deg=80, reps=1, seed=1, fps=20)
+    scorer, counter = FormScorer(load_reference("squat")), RepetitionCounter(load_profile("squat"))
+    for poses, time_s, index in observed(scene):
+        changed = poses
+        if kind == "nobody":
+            changed = Poses.empty(BLAZEPOSE_33)
+        elif kind == "all missing":
+            changed = poses.replace(keypoint_confidence=np.zeros((1, 33), np.float32))
+        elif kind == "changes track":
+            changed = poses.replace(track_ids=np.array([index % 2], np.int64))
+        now = 10.0 - time_s if kind == "backwards" else time_s
+        events = counter.update(joint_angles(changed, timestamp_s=now), timestamp_s=now, frame_index=index)
+        scorer.update(changed, events, timestamp_s=now, frame_index=index)
+    scorer.flush(counter.flush())
+    assert all(math.isnan(s.score) or 0 <= s.score <= 100 for s in scorer.scores)
+
+
+def test_mirrored_pictures_have_mirrored_features():
+    poses = observed(scene_for("squat", azimuth_deg=30, reps=1, fps=5), noise=PERFECT).poses
+    flip = [BLAZEPOSE_33.index(_other(n)) for n in BLAZEPOSE_33.keypoints]
+    xy = poses.keypoints_xy[:, flip].copy()
+    xy[..., 0] = 640 - xy[..., 0]
+    box = poses.boxes_xyxy[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + [640, 0, 640, 0]
+    mirrored = poses.replace(keypoints_xy=xy, keypoint_confidence=poses.keypoint_confidence[:, flip], boxes_xyxy=box.astype(np.float32))
+    np.testing.assert_allclose(form_features(mirrored), swapped(form_features(poses)), atol=0.05)
+    assert len(FORM_FEATURES) == form_features(poses).shape[1]
+
+
+def _other(name):
+    return name.replace("left", "*").replace("right", "left").replace("*", "right") if name != "nose" else name
+
+
+def test_the_view_is_a_median_over_time():
+    assert view_azimuth_deg(np.array([[0.0, 1.0]] * 5 + [[1.0, 0.0]] * 2)) == pytest.approx(90)
+    assert math.isnan(view_azimuth_deg(np.full((3, 2), np.nan)))
