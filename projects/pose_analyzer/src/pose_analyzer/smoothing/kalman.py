@@ -104,7 +104,7 @@ class KalmanPoseFilter:
         noise_sizes: float = 0.002,
         gate: bool = True,
         min_jump_sizes: float = 0.25,
-        max_rejected_s: float = 0.1,
+        max_rejected_s: float = 0.05,
         max_gap_s: float = 0.5,
     ) -> None:
         if model not in ("velocity", "acceleration"):
@@ -163,11 +163,14 @@ class KalmanPoseFilter:
         r = sigma**2
         innovation = np.where(missing[..., None], 0.0, x - predicted[..., 0, :])
         s = p[..., 0, 0] + r
-        outlier = known & ((innovation**2).sum(-1) > np.maximum(GATE[space] * s, (self._min_jump_sizes * height) ** 2))
-        outlier &= self._gate
-        # A detector that insists is right.
-        start = ~missing & (~known | (outlier & (since_s > self._max_rejected_s)))
-        use = ~missing & known & ~outlier
+        distance2 = (innovation**2).sum(-1)
+        far = known & (distance2 > (self._min_jump_sizes * height) ** 2) & self._gate
+        outlier = far & (distance2 > GATE[space] * s)
+        # A detector that insists is right. Neither then, nor right after a rejection, is the way to a far reading a velocity.
+        insists = outlier & (since_s > self._max_rejected_s)
+        again = far & (since_s > dt * 1.5) & ~outlier
+        start = ~missing & (~known | insists | again)
+        use = ~missing & known & ~outlier & ~start
         corrected, joseph = _corrected(predicted, p, innovation, r)
         first_mean = np.zeros_like(predicted)
         first_mean[..., 0, :] = x

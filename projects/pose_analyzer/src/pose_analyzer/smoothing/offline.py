@@ -112,7 +112,7 @@ def butterworth(x: ArrayLike, times_s: ArrayLike, *, cutoff_hz: float = 6.0, ord
     rate_hz = _rate_hz(t)
     # Two passes narrow the band; the single pass is made wider by as much.
     single_hz = cutoff_hz / (2 ** (1 / 2) - 1) ** (1 / (2 * order))
-    if not cutoff_hz < rate_hz / 2:
+    if not cutoff_hz < 0.999 * rate_hz / 2:
         raise ValidationError(f"cutoff_hz must lie below half of the sample rate ({rate_hz / 2:.4g} Hz), got {cutoff_hz}")
     # Of a filter corrected beyond the Nyquist frequency only this much can be asked.
     from scipy.signal import butter

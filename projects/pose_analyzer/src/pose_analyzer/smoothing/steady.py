@@ -29,7 +29,8 @@ _QUANTILE = 0.35
 _CHI_QUANTILE = {"px": 0.9282, "m": 1.2817}
 # Mean length of d independent standard normal numbers.
 _CHI_MEAN = {"px": 1.2533, "m": 1.5958}
-_STEEPNESS = 4  # of the passage from rest to motion
+_LEARNING_S = 1.0
+_STEEPNESS = 5  # of the passage from rest to motion
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class _Settings:
 class SteadyPoseFilter:
     """One Euro with a threshold: speed opens the filter where it exceeds what noise alone would show.
 
-    cutoff = min_cutoff_hz + beta * speed * s / (1 + s), s = (speed / threshold)^4, with the speed of a keypoint in body heights
+    cutoff = min_cutoff_hz + beta * speed * s / (1 + s), s = (speed / threshold)^5, with the speed of a keypoint in body heights
     per second (low-passed derivative), and threshold = noise_factor * the mean speed that noise of the keypoint's
     size gives after the same low-pass. The noise is a running 35 % quantile of the third differences of the last four readings,
     taken on their true times: a path that is smooth (quadratic) within four frames leaves nothing in them but noise. Its
@@ -84,7 +85,7 @@ class SteadyPoseFilter:
         min_cutoff_hz: float = 0.1,
         beta: float = 120.0,
         derivative_cutoff_hz: float = 15.0,
-        noise_factor: float = 7.0,
+        noise_factor: float = 6.5,
         min_noise_sizes: float = 0.0008,
         max_noise_sizes: float = 0.006,
         noise_time_s: float = 1.0,
@@ -103,7 +104,7 @@ class SteadyPoseFilter:
         fields: dict[str, tuple[tuple[int, ...], float]] = {}
         for space, d in (("px", 2), ("m", 3)):
             fields |= {f"{space}_value": ((d,), 0.0), f"{space}_rate": ((d,), 0.0), f"{space}_noise": ((), min_noise_sizes)}
-            fields |= {f"{space}_past": ((3, d), np.nan), f"{space}_past_s": ((3,), np.nan)}
+            fields |= {f"{space}_past": ((3, d), np.nan), f"{space}_past_s": ((3,), np.nan), f"{space}_age_s": ((), 0.0)}
         self._memory = TrackMemory(max_gap_s, fields)
 
     def update(self, poses: Poses, *, timestamp_s: float) -> Poses:
@@ -175,7 +176,10 @@ class SteadyPoseFilter:
         # Of readings far apart the third difference shows the movement, not the noise.
         useful = going_on & np.isfinite(size) & (times[..., 3] - times[..., 0] < 0.5)
         below = size < noise * _CHI_QUANTILE[space]
-        gain = te / s.noise_time_s
+        # A new track learns faster, up to five times.
+        age_s = memory[f"{space}_age_s"][slots] + np.where(useful, te, 0.0)
+        memory[f"{space}_age_s"][slots] = age_s
+        gain = te / s.noise_time_s * (1 + 4 * np.exp(-age_s / _LEARNING_S))
         step = np.where(below, -gain * (1 - _QUANTILE), gain * _QUANTILE)
         updated = np.clip(noise * np.exp(np.where(useful, step, 0.0)), s.min_noise_sizes, s.max_noise_sizes)
         memory[f"{space}_noise"][slots] = updated

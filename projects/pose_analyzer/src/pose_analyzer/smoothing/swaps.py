@@ -26,11 +26,12 @@ class _Part:
 class SwapRepair:
     """Undoes exchanges of left and right: of the arms, of the legs, or of the whole body.
 
-    Where each keypoint should be now follows from its last two readings. For arms, legs and the rest of the pairs,
-    the readings as they are and with the sides exchanged are compared with that, as a joint likelihood of all points (normal, with a
-    standard deviation of `tolerance_sizes` that grows with the time since the last reading). A part is exchanged where
-    that is more likely by a factor of exp(`margin`), so that limbs that hide each other, where both fit, stay as they are.
-    A detector that keeps to its sides for `max_repair_s` is believed after all. Put it before the filter.
+    Where each keypoint should be now follows from its last two readings. For arms, legs and the rest of the pairs, the readings
+    as they are and with the sides exchanged are compared with that, as a joint likelihood of all points (normal, with a
+    standard deviation of `tolerance_sizes` that grows with the time since the last reading). A part is exchanged where that is
+    more likely by a factor of exp(`margin`) (once two parts are, the third if it is more likely at all), so that limbs that
+    hide each other, where both fit, stay as they are. A detector that keeps to its sides for `max_repair_s` is believed after
+    all. Put it before the filter.
 
     Args:
         tolerance_sizes: Standard deviation of a reading about its prediction, body heights.
@@ -101,10 +102,13 @@ class SwapRepair:
         predicted, age_s = self._predicted(slot)
         variance = (self._tolerance * height * (1 + age_s / 0.1)) ** 2
         names = []
-        for part in _parts(skeleton):
-            gain = _gain(xy, predicted, variance, part)
+        parts = _parts(skeleton)
+        gains = [_gain(xy, predicted, variance, part) for part in parts]
+        # Where most of a body is exchanged, a part that cannot tell by itself (a head) goes with it if it fits at all better.
+        least = self._margin if sum(g > self._margin for g in gains) < 2 else 0.0
+        for part, gain in zip(parts, gains, strict=True):
             since_s = self._memory["since_s"][slot, part.left]
-            if gain <= self._margin:
+            if gain <= least:
                 self._memory["since_s"][slot, part.left] = np.nan
                 continue
             begun_s = np.fmin.reduce(since_s, initial=self._memory.last_s)
