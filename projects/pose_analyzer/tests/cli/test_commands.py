@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import subprocess
@@ -151,3 +152,16 @@ def test_ctrl_c_keeps_what_was_analysed(tmp_path):
     result = json.loads((out / "long" / "result.json").read_text())
     assert not result["complete"]
     assert result["frames"] > 0
+
+
+def test_ctrl_c_that_a_library_swallows_still_stops():
+    from pose_analyzer.cli.common import stoppable
+
+    before = signal.getsignal(signal.SIGINT)
+    with stoppable() as check:
+        check()
+        with contextlib.suppress(KeyboardInterrupt):  # as a destructor does
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert signal.getsignal(signal.SIGINT) is before

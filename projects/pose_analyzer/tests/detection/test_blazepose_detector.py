@@ -335,3 +335,20 @@ def test_the_room_loads_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
+
+
+def test_signals_still_find_their_stack_when_detectors_have_come_and_gone():
+    code = """
+import signal
+from pose_analyzer.detection import create_detector
+from pose_analyzer.detection.blazepose.network import resolve_device
+for _ in range(2):
+    with create_detector("blazepose", threads=1):
+        resolve_device("auto")
+heard = []
+signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+signal.raise_signal(signal.SIGUSR1)
+assert heard == [1]
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pose_analyzer.errors import MissingSourceError
@@ -52,6 +52,7 @@ def test_what_names_nothing_is_refused(spec):
     password=st.text(st.characters(min_codepoint=33, max_codepoint=126, blacklist_characters="/?#"), min_size=6, max_size=12),
 )
 def test_credentials_never_show(user, password):
+    assume(password not in "rtsp://camera.local/stream")
     url = f"rtsp://{user}:{password}@camera.local/stream"
     address = Address.parse(url)
     told = [address.shown, address.stream_id, address.clean(f"[Errno 5] failed: '{url}' (password {password})"), redact_url(url)]

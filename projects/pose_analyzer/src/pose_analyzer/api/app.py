@@ -51,7 +51,7 @@ def create_app(settings: PoseApiSettings | None = None, *, registry: CollectorRe
         >>> import tempfile
         >>> app = create_app(PoseApiSettings(data_dir=Path(tempfile.mkdtemp())))
         >>> sorted({path.split("/")[2] for path in app.openapi()["paths"] if path.startswith("/v1")})
-        ['analyses', 'devices', 'exercises', 'models', 'sessions', 'streams']
+        ['analyses', 'devices', 'exercises', 'files', 'models', 'sessions', 'streams']
     """
     settings = settings or PoseApiSettings()
     settings.check()

@@ -23,6 +23,7 @@ from pose_analyzer.cli.common import (
     console_err,
     print_json,
     settings_from,
+    stoppable,
 )
 from pose_analyzer.cli.exit_codes import ExitCode, code_of
 from pose_analyzer.cli.sources import Job, expand
@@ -74,9 +75,11 @@ def analyze_command(
     rows: list[dict[str, Any]] = []
     status = ExitCode.OK
     try:
-        with _detector(settings) as shared, _progress_bar(len(jobs), quiet=as_json) as bar:
+        with stoppable() as check, _detector(settings) as shared, _progress_bar(len(jobs), quiet=as_json) as bar:
             for job in jobs:
-                row, code = _analyze_one(job, out / job.folder, settings, shared, bar, force=force, max_seconds=max_seconds, quiet=as_json)
+                check()
+                place = out / job.folder
+                row, code = _analyze_one(job, place, settings, shared, bar, check, force=force, max_seconds=max_seconds, quiet=as_json)
                 rows.append(row)
                 status = max(status, code)
     except KeyboardInterrupt:
@@ -95,6 +98,7 @@ def _analyze_one(
     settings: PoseSettings,
     detector: Any,
     bar: Bar | None,
+    check: Callable[[], None],
     *,
     force: bool,
     max_seconds: float | None,
@@ -110,7 +114,12 @@ def _analyze_one(
         skipped = session is not None
         if session is None:
             with _task(bar, Path(name).name) as report:
-                session = analyze(job.source, out=folder, settings=settings, detector=detector, progress=report, max_seconds=max_seconds)
+
+                def tell(progress: Progress) -> None:
+                    check()
+                    report(progress)
+
+                session = analyze(job.source, out=folder, settings=settings, detector=detector, progress=tell, max_seconds=max_seconds)
     except PoseAnalyzerError as error:
         code = code_of(error)
         console_err().print(f"error: {redact(str(error))}", style="bold red", markup=False, soft_wrap=True)

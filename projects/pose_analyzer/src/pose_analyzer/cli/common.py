@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from rich.console import Console
 
     from pose_analyzer.settings import PoseSettings
@@ -83,3 +89,31 @@ def settings_from(
     }
     overrides = dict(parse_override(p) for p in pairs or []) | {k: v for k, v in flags.items() if v is not None}
     return load_pose_settings(config, overrides)
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[Callable[[], None]]:
+    """Make sure that Ctrl-C is not lost.
+
+    Python raises `KeyboardInterrupt` wherever the main thread happens to be. In a destructor or a callback of a library
+    it is reported and dropped, and the program goes on. The function that is given out raises it again then.
+    """
+    asked = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        asked.set()
+        signal.default_int_handler(number, frame)
+
+    def check() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    # Under nohup, and in a thread, Ctrl-C is not ours to take.
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield check
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pose_analyzer.openvino_core import openvino_core
 from pose_analyzer.tracking.appearance import unit
 from shared_utils.data_models import Poses
 from shared_utils.errors import ModelError
@@ -77,13 +78,11 @@ _Loaded = tuple[Callable[[NDArray[np.float32]], NDArray[np.float32]], tuple[Any,
 
 
 def _openvino(path: Path, threads: int) -> _Loaded:
-    import openvino as ov
-
     # In full precision: the lower one that some CPUs prefer moves the vectors by a percent.
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    compiled = ov.Core().compile_model(str(path), "CPU", settings)
+    compiled = openvino_core().compile_model(str(path), "CPU", settings)
     shape = tuple(d.get_length() if d.is_static else None for d in compiled.input(0).partial_shape)
     request = compiled.create_infer_request()
 

@@ -19,6 +19,7 @@ from openvino.preprocess import PrePostProcessor
 
 from pose_analyzer.detection.blazepose.cache import seal
 from pose_analyzer.errors import DetectorError
+from pose_analyzer.openvino_core import openvino_core
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ def resolve_device(device: str, available: Sequence[str] | None = None) -> str:
         Traceback (most recent call last):
         pose_analyzer.errors.DetectorError: device 'gpu' is not available to OpenVINO; this machine has: cpu
     """
-    names = list(ov.Core().available_devices if available is None else available)
+    names = list(openvino_core().available_devices if available is None else available)
     if device.lower() == "auto":
         chosen = next((n for kind in _AUTO_ORDER for n in names if n.split(".")[0] == kind), None)
         _log.info("device auto: %s, of %s", chosen, ", ".join(names))
@@ -103,7 +104,7 @@ class Network:
     """
 
     def __init__(self, path: Path, outputs: Sequence[Output], *, mean: float, scale: float, runtime: Runtime) -> None:
-        self._core = ov.Core()
+        self._core = openvino_core()
         self._runtime = runtime
         try:
             model = self._core.read_model(path)
