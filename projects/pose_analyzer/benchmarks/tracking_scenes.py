@@ -233,6 +233,8 @@ class _Instant:
             result |= (x > left) & (x < right)
         for i in range(1, len(self.xy)):
             for j in range(i):  # whoever is nearer
+                if (self.boxes[i, :2] > self.boxes[j, 2:]).any() or (self.boxes[j, :2] > self.boxes[i, 2:]).any():
+                    continue
                 trunk = self.xy[j][[5, 6, 11, 12]]
                 hull = [trunk, self.xy[j][[11, 13, 15]], self.xy[j][[12, 14, 16]], self.xy[j][[5, 7, 9]], self.xy[j][[6, 8, 10]]]
                 for points, breadth in zip(hull, (0.09, 0.06, 0.06, 0.035, 0.035), strict=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,12 @@ from shared_utils.skeletons import BLAZEPOSE_33
 TRACKERS = ["bytetrack", "botsort", "deepsort", "oks"]
 
 
-def _frames(exercise: str, times: np.ndarray, *, noise: float = 0.01) -> list[tuple[float, Poses]]:
+def _frames(exercise: str, times: np.ndarray) -> list[tuple[float, Poses]]:
+    return _filmed(exercise, tuple(times.tolist()))
+
+
+@cache
+def _filmed(exercise: str, times: tuple[float, ...], noise: float = 0.01) -> list[tuple[float, Poses]]:
     scene, rng = scene_for(exercise, reps=6, width=640, height=480, azimuth_deg=35), np.random.default_rng(0)
     athlete, camera = scene.athletes[0], scene.camera_at(0.0)
     frames = []

@@ -14,8 +14,18 @@ def iou_matrix(a_xyxy: NDArray[np.floating], b_xyxy: NDArray[np.floating]) -> ND
         >>> iou_matrix(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [5, 5, 6, 6]])).round(3)
         array([[0.333, 0.   ]])
     """
-    ax1, ay1, ax2, ay2 = np.asarray(a_xyxy, np.float64).T[:, :, None]
-    bx1, by1, bx2, by2 = np.asarray(b_xyxy, np.float64).T
+    return iou_pairs(np.asarray(a_xyxy, np.float64)[:, None], np.asarray(b_xyxy, np.float64)[None])
+
+
+def iou_pairs(a_xyxy: NDArray[np.floating], b_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(...) intersection over union of (..., 4) px boxes, pair by pair.
+
+    Example:
+        >>> iou_pairs(np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2]])).round(3)
+        array([0.333])
+    """
+    ax1, ay1, ax2, ay2 = (a_xyxy[..., i] for i in range(4))
+    bx1, by1, bx2, by2 = (b_xyxy[..., i] for i in range(4))
     width = np.minimum(ax2, bx2)
     width -= np.maximum(ax1, bx1)
     height = np.minimum(ay2, by2)
@@ -50,7 +60,9 @@ def oks_pairs(
         >>> oks_pairs(here, there, variance_px2=np.array([[4.0, 4.0]]), weight=np.ones((1, 2))).round(3)  # exp(-1/2)
         array([0.607])
     """
-    squared = ((np.asarray(a_xy, np.float64) - b_xy) ** 2).sum(-1)
+    difference = np.asarray(a_xy, np.float64) - b_xy
+    difference *= difference
+    squared = difference[..., 0] + difference[..., 1]
     common = ~np.isnan(squared)
     trust = np.where(common, weight, 0.0)
     total = trust.sum(-1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.tracking.appearance import Appearance, create_appearance
-from pose_analyzer.tracking.association import iou_matrix, oks_pairs
+from pose_analyzer.tracking.association import iou_matrix, iou_pairs, oks_pairs
 from pose_analyzer.tracking.body import BODY, BODY_SIGMAS, LIMB_SPEED, TRUNK, body_points, box_around, trunk_anchors
 from pose_analyzer.tracking.bytetrack import match
 from pose_analyzer.tracking.engine import Engine, Rules, View
@@ -139,28 +139,27 @@ class OksTracker:
         size_px = np.maximum(prediction.seen[:, 2], prediction.seen[:, 3]).clip(1)
         missed_s = view.now_s - tracks.motion.seen_s
         middle = prediction.position[:, :2]
-        corners = (middle[:, None] + tracks.columns["box"]).reshape(-1, 4)
         # Most people are nowhere near each other: what is costly is done for the pairs that can be.
-        away = (anchors[:, :2] + anchors[:, 2:]) / 2 - middle[:, None]
-        reach = prediction.shift_distance(away, anchors) <= _HALF_HIDDEN * _GATE
-        overlap = iou_matrix(corners, boxes)
-        t, n = np.nonzero(reach | (overlap > 0))
+        centre = (anchors[:, :2] + anchors[:, 2:]) / 2
+        radius = np.sqrt(_HALF_HIDDEN * _GATE * prediction.covariance[0, :, :2].max(1)) + size_px
+        across, down = centre[:, 0] - middle[:, :1], centre[:, 1] - middle[:, 1:]
+        t, n = np.nonzero(across * across + down * down <= (radius * radius)[:, None])
+        overlap = iou_pairs((middle[:, None] + tracks.columns["box"]).reshape(-1, 4)[t], boxes[n])
         joints, seen = (middle[:, None] + tracks.columns["pose"])[t], xy[n]
-        shift, whole = _shift(seen - joints, confidence[n])
-        # Without a common joint, the boxes' middles have to do.
-        shift = np.where(np.isnan(shift), away[t, n], shift)
-        # A trunk that is hidden in part is placed less exactly.
-        within = prediction.pair_distance(t, shift, anchors[n]) <= _GATE * np.where(whole, 1, _HALF_HIDDEN)
-        # Wide constants find who moved fast, narrow ones tell apart people who are nearly in one place.
-        spread = (2 * BODY_SIGMAS * _AREA_ROOT) * size_px[t, None]
-        scales = np.array([1.0, self.config.sigma_scale])[:, None, None]
-        variance = (scales * spread) ** 2 + self._freedom(prediction, size_px, missed_s)[t]
-        alike_pose = oks_pairs(joints, seen, variance_px2=variance, weight=confidence[n]).mean(0)
+        # A trunk that is seen whole says itself how far it has gone; one that is hidden in part is placed less exactly.
+        shift = centre[n] - middle[t]
+        partly = np.isnan(xy[:, TRUNK, 0]).any(1)[n]
+        if partly.any():
+            by_joints = _shift(seen[partly] - joints[partly], confidence[n[partly]])
+            # Without a common joint, the boxes' middles have to do.
+            shift[partly] = np.where(np.isnan(by_joints), shift[partly], by_joints)
+        within = prediction.pair_distance(t, shift, anchors[n]) <= np.where(partly, _HALF_HIDDEN * _GATE, _GATE)
+        alike_pose = oks_pairs(joints, seen, variance_px2=self._variance(prediction, size_px, missed_s)[:, t], weight=confidence[n]).mean(0)
         known = (~np.isnan(joints[..., 0]) & (confidence[n] > 0)).any(1)
         pose_share = np.where(known, _OF_POSE, 0.0)
         # Overlap says little about somebody who has been out of sight.
         box_share = _OF_BOX * np.exp(missed_s[t] / -0.5) + np.where(known, 0.0, _OF_POSE)
-        total, share = pose_share * alike_pose + box_share * overlap[t, n], pose_share + box_share
+        total, share = pose_share * alike_pose + box_share * overlap, pose_share + box_share
         if view.looks is not None:
             looks = (tracks.columns["look"][t] * view.looks[n]).sum(1)
             told = ~np.isnan(looks)
@@ -168,14 +167,18 @@ class OksTracker:
             share = share + np.where(told, _OF_LOOKS, 0)
         # Of two detections of one person, the surer one.
         total = total * (1 - _DOUBT * (1 - view.scores[n]))
-        likeness = np.zeros_like(overlap)
+        likeness = np.zeros((len(tracks), len(boxes)))
         likeness[t, n] = np.where(within, (total / share).clip(0, 1) - _WAITING_COST_PER_S * np.minimum(missed_s[t], 2), 0)
         return likeness
 
-    def _freedom(self, prediction: BoxPrediction, size_px: NDArray[np.float64], missed_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(t, k) px²: how far a joint may have gone from where it is predicted, per coordinate."""
-        moved = LIMB_SPEED * (size_px * _LIMB_TURN_S * (1 - np.exp(-missed_s / _LIMB_TURN_S)))[:, None]
-        return moved**2 + prediction.covariance[0, :, :2].mean(1)[:, None]
+    def _variance(self, prediction: BoxPrediction, size_px: NDArray[np.float64], missed_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(2, t, k) px²: how far a joint may lie from where it is predicted, per coordinate, by COCO's constants and by wider ones.
+
+        The wide ones find who moved fast, the narrow ones tell apart people who are nearly in one place.
+        """
+        away = (_LIMB_TURN_S * (1 - np.exp(missed_s / -_LIMB_TURN_S)))[:, None] * LIMB_SPEED
+        spread = (2 * _AREA_ROOT * BODY_SIGMAS) ** 2 * np.array([[[1.0]], [[self.config.sigma_scale**2]]])
+        return (spread + away * away) * (size_px * size_px)[:, None] + prediction.covariance[0, :, :2].mean(1)[:, None]
 
     def _remember(self, view: View, tracks: Tracks, rows: NDArray[np.intp]) -> None:
         seen = np.flatnonzero(rows >= 0)
@@ -187,7 +190,7 @@ class OksTracker:
         tracks.columns["box"][at] = box_around(view.boxes_xyxy[seen], middle)
 
 
-def _shift(move: NDArray[np.float64], confidence: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _shift(move: NDArray[np.float64], confidence: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far the trunk has gone, by its joints; by all joints where none of it is seen.
 
     Args:
@@ -195,16 +198,15 @@ def _shift(move: NDArray[np.float64], confidence: NDArray[np.float64]) -> tuple[
         confidence: (p, k) of the joints; doubtful ones, which a detector guesses, count little.
 
     Returns:
-        (p, 2) px, NaN where no joint is known, and (p,) whether the whole trunk is.
+        (p, 2) px, NaN where no joint is known.
     """
     weight = np.where(np.isnan(move[:, TRUNK, 0]), 0.0, confidence[:, TRUNK])
-    whole = (weight > 0).all(1)
     shift = _mean_move(move[:, TRUNK], weight)
     hidden = np.flatnonzero(np.isnan(shift[:, 0]))
     if len(hidden):
         known = ~np.isnan(move[hidden, :, 0])
         shift[hidden] = _mean_move(move[hidden], np.where(known, confidence[hidden], 0.0))
-    return shift, whole
+    return shift
 
 
 def _mean_move(move: NDArray[np.float64], confidence: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -225,7 +227,7 @@ def _place_half_hidden(view: View, prediction: BoxPrediction, tracks: Tracks, tr
     xy, confidence = view.joints_xy[joined], view.joints_confidence[joined]
     rows = track_of[joined]
     middle = prediction.position[rows, :2]
-    shift, _ = _shift(xy - middle[:, None] - tracks.columns["pose"][rows], confidence)
+    shift = _shift(xy - middle[:, None] - tracks.columns["pose"][rows], confidence)
     half = (view.boxes_xyxy[joined, 2:] - view.boxes_xyxy[joined, :2]) / 2
     placed = np.concatenate([middle + shift - half, middle + shift + half], axis=1)
     view.anchors_xyxy[joined] = np.where(np.isnan(placed), view.anchors_xyxy[joined], placed)
