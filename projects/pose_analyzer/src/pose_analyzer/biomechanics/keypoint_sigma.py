@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Any
 
@@ -68,16 +68,14 @@ class SigmaModel:
         """(n, k) px, standard deviation of each coordinate; NaN where a keypoint is missing."""
         features = sigma_features(poses)
         features = np.clip(np.where(np.isnan(features), self.usual, features), self.lowest, self.highest)
-        unknown = max(self.parts.values())
-        base = np.array([self.parts.get(_part(name), unknown) for name in poses.skeleton.keypoints])
-        sigma = person_size_px(poses)[:, None] * np.exp(base + features @ self.weights)
+        sigma = person_size_px(poses)[:, None] * np.exp(_bases(self, poses.skeleton) + features @ self.weights)
         return np.where(poses.visible, sigma, np.nan).astype(np.float32)
 
     def scaled(self, angles: Angles) -> Angles:
         """Angles whose propagated `sigma_deg` becomes the calibrated one; NaN for angles without calibration."""
         if angles.sigma_deg is None:
             return angles
-        factor, floor = np.array([self.angles.get(_part(name), (np.nan, np.nan)) for name in angles.names]).reshape(-1, 2).T
+        factor, floor = _bands(self, angles.names)
         return Angles(angles.names, angles.track_ids, angles.value_deg, np.hypot(factor * angles.sigma_deg, floor), angles.timestamp_s)
 
     def to_json(self) -> str:
@@ -223,6 +221,19 @@ def similarity(source: Array, target: Array, usable: NDArray[np.bool_]) -> tuple
         da, db = (a - a_mean[:, None]) * weight, (b - b_mean[:, None]) * weight
         scale = (da * db).sum((1, 2)) / (da * da).sum((1, 2))
     return np.where(np.isfinite(scale), scale, np.nan), b_mean - scale[:, None] * a_mean
+
+
+# Models are compared by identity, so that these are looked up once for each.
+@lru_cache(maxsize=32)
+def _bases(model: SigmaModel, skeleton: Skeleton) -> Array:
+    unknown = max(model.parts.values())
+    return np.array([model.parts.get(_part(name), unknown) for name in skeleton.keypoints])
+
+
+@lru_cache(maxsize=32)
+def _bands(model: SigmaModel, names: tuple[str, ...]) -> Array:
+    """(2, a) factor and floor of every angle."""
+    return np.array([model.angles.get(_part(name), (np.nan, np.nan)) for name in names]).reshape(-1, 2).T
 
 
 def _part(name: str) -> str:

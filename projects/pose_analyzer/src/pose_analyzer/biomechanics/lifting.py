@@ -76,15 +76,16 @@ def _depth(z: Array, skeleton: Skeleton, share: Mapping[str, float]) -> Array:
     """(n, k) metres: depth that grows from the trunk outward, each segment by its share."""
     steps, child, parent, parts = _tree(skeleton)
     depth = share.get("trunk", 1.0) * z
+    shares = np.array([share.get(p, 1.0) for p in parts])
     for step in range(steps.max(initial=-1) + 1):
         now = steps == step
-        believed = np.array([share.get(p, 1.0) for p in parts[now]])
+        believed = shares[now]
         depth[:, child[now]] = depth[:, parent[now]] + believed * (z[:, child[now]] - z[:, parent[now]])
     return depth
 
 
 @cache
-def _tree(skeleton: Skeleton) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.str_]]:
+def _tree(skeleton: Skeleton) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], tuple[str, ...]]:
     """Order, child, parent and part of every segment of the limbs."""
     level = {"shoulder": -1, "hip": -1}
     rows = []
@@ -94,4 +95,4 @@ def _tree(skeleton: Skeleton) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArr
             (level[end], skeleton.index(f"{s}_{end}"), skeleton.index(f"{s}_{start}"), part) for s in _SIDES if f"{s}_{end}" in skeleton
         ]
     order, child, parent, parts = zip(*rows, strict=True)
-    return np.array(order, np.intp), np.array(child, np.intp), np.array(parent, np.intp), np.array(parts)
+    return np.array(order, np.intp), np.array(child, np.intp), np.array(parent, np.intp), parts
