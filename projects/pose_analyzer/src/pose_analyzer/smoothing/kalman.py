@@ -78,7 +78,8 @@ class KalmanPoseFilter:
         model: "velocity" (state: position, velocity) or "acceleration" (position, velocity, acceleration).
         acceleration_sizes_per_s2: Standard deviation of the acceleration ("velocity") or of its change within 1/30 s
             ("acceleration"; it grows with the square root of the step), body heights per s². Higher follows faster and
-            smooths less. Default by `pose-analyzer smooth-sweep`.
+            smooths less. Default 40 and 20, with which the fastest limbs are followed without lag; little is smoothed then
+            (a still person: 3 or 10 and 1.5). `pose-analyzer smooth-sweep` shows the exchange.
         noise_sizes: Standard deviation of a well seen keypoint in body heights, where the detector gives no
             `keypoint_sigma_px`; grows for low confidence. Default 0.002 (1 px on a person of 450 px).
         gate: Whether outliers are left out: readings whose squared Mahalanobis distance a true one exceeds once in 10 000.

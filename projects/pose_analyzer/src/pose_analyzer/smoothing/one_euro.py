@@ -152,11 +152,11 @@ class OneEuroPoseFilter:
     starts afresh.
 
     Args:
-        min_cutoff_hz: Cutoff at rest in Hz. Default 2.0: removes about half of a landmark's jitter at 30
-            frames/s while a squat of two seconds keeps its depth to less than 1°.
-        beta: Rise of the cutoff, Hz per (body height per second). Default 20: a wrist or hip in exercise
-            moves at 0.3 to 2 heights/s, hence cutoffs of 8 to 40 Hz.
-        derivative_cutoff_hz: Cutoff of the speed estimate in Hz. Default 1.0, as published.
+        min_cutoff_hz: Cutoff at rest in Hz. Default 0.1; noise, which looks like speed, raises it to about 1 Hz.
+        beta: Rise of the cutoff, Hz per (body height per second). Default 50: a wrist or hip in exercise moves at 0.3 to 2
+            heights/s, hence cutoffs of 15 to 100 Hz.
+        derivative_cutoff_hz: Cutoff of the speed estimate in Hz. Default 1.0, as published. All three by
+            `pose-analyzer smooth-sweep`.
         max_gap_s: Longest gap that a point's history survives, seconds. Default 0.5.
 
     Raises:
@@ -170,7 +170,7 @@ class OneEuroPoseFilter:
     """
 
     def __init__(
-        self, *, min_cutoff_hz: float = 2.0, beta: float = 20.0, derivative_cutoff_hz: float = 1.0, max_gap_s: float = 0.5
+        self, *, min_cutoff_hz: float = 0.1, beta: float = 50.0, derivative_cutoff_hz: float = 1.0, max_gap_s: float = 0.5
     ) -> None:
         self._settings = _Settings(min_cutoff_hz=min_cutoff_hz, beta=beta, derivative_cutoff_hz=derivative_cutoff_hz, max_gap_s=max_gap_s)
         self.reset()

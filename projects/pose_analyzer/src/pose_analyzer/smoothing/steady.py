@@ -30,6 +30,7 @@ _CHI_QUANTILE = {"px": 0.9282, "m": 1.2817}
 # Mean length of d independent standard normal numbers.
 _CHI_MEAN = {"px": 1.2533, "m": 1.5958}
 _LEARNING_S = 1.0
+_LEARNING_PACE = 0.4  # body heights per second over the last four readings
 _STEEPNESS = 5  # of the passage from rest to motion
 
 
@@ -48,10 +49,10 @@ class SteadyPoseFilter:
     """One Euro with a threshold: speed opens the filter where it exceeds what noise alone would show.
 
     cutoff = min_cutoff_hz + beta * speed * s / (1 + s), s = (speed / threshold)^5, with the speed of a keypoint in body heights
-    per second (low-passed derivative), and threshold = noise_factor * the mean speed that noise of the keypoint's
-    size gives after the same low-pass. The noise is a running 35 % quantile of the third differences of the last four readings,
-    taken on their true times: a path that is smooth (quadratic) within four frames leaves nothing in them but noise. Its
-    first estimate is `min_noise_sizes`.
+    per second (low-passed derivative), and threshold = noise_factor * the mean speed that noise of the keypoint's size gives
+    after the same low-pass. The noise is a running 35 % quantile of the third differences of the last four readings, taken on
+    their true times while the point moves by less than 0.4 body heights per second: a path that is smooth (quadratic) within
+    four frames leaves nothing in them but noise. Its first estimate is `min_noise_sizes`.
 
     The same settings suit every resolution, distance, frame rate and detector. A missing point stays missing; unseen for longer
     than `max_gap_s` it starts afresh. Rows of track -1 pass unfiltered.
@@ -68,7 +69,8 @@ class SteadyPoseFilter:
         noise_time_s: Seconds in which the noise estimate can change by a factor of e.
         max_gap_s: Longest gap that a point's history survives, seconds.
 
-    Defaults come from `pose-analyzer smooth-sweep`.
+    Defaults: admitted by `pose-analyzer smooth-sweep`, on the calm side of its best, because a detector at work trembles more than
+    the sweep's table of its errors (it leaps now and then).
 
     Raises:
         ValidationError: A parameter is out of range.
@@ -174,7 +176,10 @@ class SteadyPoseFilter:
         times = np.concatenate([past_s, np.full((*past_s.shape[:-1], 1), memory.last_s)], axis=-1)
         size = third_difference(points, times) / height
         # Of readings far apart the third difference shows the movement, not the noise.
-        useful = going_on & np.isfinite(size) & (times[..., 3] - times[..., 0] < 0.5)
+        span_s = times[..., 3] - times[..., 0]
+        pace = np.sqrt(((x - past[..., 0, :]) ** 2).sum(-1)) / (height * span_s)
+        # Nothing is learnt from fast movement either: its turns look like noise.
+        useful = going_on & np.isfinite(size) & (span_s < 0.5) & (pace < _LEARNING_PACE)
         below = size < noise * _CHI_QUANTILE[space]
         # A new track learns faster, up to five times.
         age_s = memory[f"{space}_age_s"][slots] + np.where(useful, te, 0.0)
