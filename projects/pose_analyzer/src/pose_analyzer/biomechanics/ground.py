@@ -147,8 +147,9 @@ class GroundPlane:
     ) -> GroundPlane:
         """The floor under people of known height who stand upright.
 
-        Up is the way from feet to shoulders: across the picture as it is seen, and in depth as the floor demands, which rises
-        in the picture with distance. With people at one distance only the depth of up comes from the metric landmarks.
+        Up is the median way from feet to shoulders: across the picture as it is seen, in depth as the metric landmarks have it
+        (without them the camera is taken to look level). Their depth is coarse: expect the tilt to be off by some 5 degrees
+        and the camera's height by some 15 cm.
 
         Args:
             poses: Frames of people who stand on the floor.
