@@ -35,7 +35,7 @@ def scores(exercise, azimuth_deg, *, faults=None, reps=2, seed=SEED):
         ("squat", 15.0, "knee_valgus", {"knee_valgus_deg": 18}),
         ("squat", 75.0, "forward_lean", {"forward_lean_deg": 16}),
         ("squat", 75.0, "half_range", {"half_range": 0.5}),
-        ("bicep_curl", 75.0, "elbow_drift", {"elbow_drift_deg": 30}),
+        ("bicep_curl", 90.0, "elbow_drift", {"elbow_drift_deg": 30}),
         ("squat", 60.0, "rushed_tempo", {"rushed_tempo": 0.65}),
     ],
 )

@@ -1,4 +1,4 @@
-"""`pose-analyzer reference build|show|compare`: references of form, from the athlete or from a user's own clip."""
+"""`pose-analyzer reference build|show|compare|train`: references of form, from the athlete or from a user's own clip."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     group.command("build")(build_command)
     group.command("show")(show_command)
     group.command("compare")(compare_command)
+    group.command("train")(train_command)
     app.add_typer(group, name="reference")
 
 
@@ -101,6 +102,20 @@ def compare_command(
             console().print(f"  frame {finding.frame}: {finding.message}", soft_wrap=True)
         if s.not_judged:
             console().print(f"  not to be seen from here: {', '.join(s.not_judged)}", style="dim")
+    return ExitCode.OK
+
+
+def train_command(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write. (default: by the references)")] = None,
+    people: Annotated[int, typer.Option(min=2, max=200, help="Athletes per exercise.")] = 5,
+) -> int:
+    """Train the recogniser of exercises on the athlete."""
+    from pose_analyzer.cli.recognizer_training import athlete_model
+    from pose_analyzer.exercise.recognizer import MODEL_FILE
+
+    model = athlete_model(people=people)
+    path = model.save(out or _default_folder() / MODEL_FILE)
+    console().print(f"written: {path}; it knows {', '.join(model.labels)}", soft_wrap=True)
     return ExitCode.OK
 
 

@@ -32,7 +32,9 @@ def azimuths(exercise: str) -> list[float]:
     return [-a for a in reversed(near[1:])] + near if exercise in SINGLE_SIDED else near
 
 
-def varied_scene(exercise: str, *, azimuth_deg: float, reps: int, seed: int, faults: Mapping[str, float] | None = None) -> Scene:
+def varied_scene(
+    exercise: str, *, azimuth_deg: float, reps: int, seed: int, faults: Mapping[str, float] | None = None, roll_deg: float = 0.0
+) -> Scene:
     """A set done by somebody: body, depth, tempo and camera vary by seed as among people who do it well.
 
     Args:
@@ -41,6 +43,7 @@ def varied_scene(exercise: str, *, azimuth_deg: float, reps: int, seed: int, fau
         reps: Repetitions.
         seed: Of everything.
         faults: What goes wrong, as in `FaultSpec`.
+        roll_deg: Turn of the camera around its axis.
     """
     random = np.random.default_rng((seed, 77))
     kind = Exercise.named(exercise)
@@ -59,6 +62,7 @@ def varied_scene(exercise: str, *, azimuth_deg: float, reps: int, seed: int, fau
         fps=20,
         depth_deg=float(depth + random.normal(0.0, 0.03) * (depth - rest)),
         tempo_jitter=0.1,
+        roll_deg=roll_deg,
         faults=dict(faults or {}),
         **tempo,
     )

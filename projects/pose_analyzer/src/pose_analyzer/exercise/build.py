@@ -21,7 +21,7 @@ VIEW_STEP_DEG = 15.0
 _LEAST_REPETITIONS = 3
 # Of the repetitions, the least share that must show a feature for the view to show it.
 _LEAST_SHOWN = 0.8
-_LEAST_SCALE_DEG = 5.0
+_LEAST_SCALE_DEG = 4.0
 # Few repetitions of one person do not tell how people differ: this spread counts as so many repetitions.
 _PRIOR_SPREAD_DEG, _PRIOR_COUNT = 4.0, 3
 _LEAST_LOG_SPREAD = 0.12
@@ -80,7 +80,9 @@ def _view(azimuth_deg: float, curves: Sequence[Array]) -> ReferenceView:
     # What one repetition does not show is as in the others.
     stack = stack[..., shown]
     filled = np.where(np.isfinite(stack), stack, np.nanmean(stack, axis=0, keepdims=True))
-    scale = np.maximum(filled.std(axis=(0, 1)), _LEAST_SCALE_DEG)
+    # First by how far each feature moves; then, knowing how repetitions differ, by that: what is noise in this view weighs little.
+    mean, aligned = _average(filled, np.maximum(filled.std(axis=(0, 1)), _LEAST_SCALE_DEG))
+    scale = np.maximum(np.sqrt(((aligned - mean) ** 2).mean(axis=(0, 1))), _LEAST_SCALE_DEG)
     distances = _held_out(filled, scale)
     mean, aligned = _average(filled, scale)
     phases = np.array(PHASE_OF_SAMPLE)

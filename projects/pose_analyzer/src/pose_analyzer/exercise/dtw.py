@@ -45,13 +45,40 @@ def align(a: Array, b: Array, *, window: int) -> tuple[float, Path]:
         >>> align(a, b, window=3)[0]
         0.0
     """
-    from dtaidistance import dtw, dtw_ndim
+    from dtaidistance import dtw_ndim
 
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"series must be (t, d) with the same d, got {a.shape} and {b.shape}")
-    total, costs, *_ = dtw_ndim.warping_paths_fast(np.ascontiguousarray(a), np.ascontiguousarray(b), window=window)
-    path = [(int(i), int(j)) for i, j in dtw.best_path(costs)]
+    total = dtw_ndim.distance_fast(np.ascontiguousarray(a, np.float64), np.ascontiguousarray(b, np.float64), window=window)
+    path = _path(_accumulated(a, b, window))
     return float(total) / math.sqrt(len(path)), path
+
+
+def _accumulated(a: Array, b: Array, window: int) -> list[list[float]]:
+    """(t + 1, u + 1) cheapest sums up to each pair, with a margin; infinite outside of the band.
+
+    By itself, as the matrices of dtaidistance 2.5.1's C routine are shifted in some rows where its distance is right.
+    """
+    local = np.square(a[:, None, :] - b[None, :, :]).sum(-1).tolist()
+    t, u = len(a), len(b)
+    rows = [[math.inf] * (u + 1) for _ in range(t + 1)]
+    rows[0][0] = 0.0
+    for i in range(t):
+        above, row, cost = rows[i], rows[i + 1], local[i]
+        for j in range(max(0, i - max(0, t - u) - window + 1), min(u, i + max(0, u - t) + window)):
+            row[j + 1] = cost[j] + min(above[j], above[j + 1], row[j])
+    return rows
+
+
+def _path(rows: list[list[float]]) -> Path:
+    """The cheapest way through accumulated costs, from its end; the diagonal where two are equal."""
+    i, j = len(rows) - 1, len(rows[0]) - 1
+    path = [(i - 1, j - 1)]
+    while i > 1 or j > 1:
+        ways = ((rows[i - 1][j - 1], 0, i - 1, j - 1), (rows[i - 1][j], 1, i - 1, j), (rows[i][j - 1], 2, i, j - 1))
+        _, _, i, j = min(ways)
+        path.append((i - 1, j - 1))
+    return path[::-1]
 
 
 def onto(reference: Array, series: Array, values: Array, *, window: int) -> tuple[Array, float, Path]:

@@ -24,6 +24,10 @@ from pose_analyzer.exercise.reference import Reference, ReferenceView
 from shared_utils.data_models import Event, EventType, Poses
 from shared_utils.errors import ValidationError
 
+# Of the distance of somebody who does not move, the share that an attempt at the movement stays under.
+_OF_STILL = 0.7
+# A match that takes a smaller share of the reference's own time is none.
+_LEAST_SHARE = 0.4
 _PHASES = np.array(PHASE_OF_SAMPLE)
 
 
@@ -83,7 +87,7 @@ class TemporalAnalyzer:
         profile: ExerciseProfile | None = None,
         stream_id: str = "stream",
         cooldown_s: float = 6.0,
-        slack: float = 2.5,
+        slack: float = 1.6,
     ) -> None:
         if not cooldown_s >= 0:
             raise ValidationError(f"cooldown_s must be 0 or more, got {cooldown_s}")
@@ -152,7 +156,7 @@ class TemporalAnalyzer:
             return None
         times, values = np.array([r[0] for r in kept]), np.stack([r[2] for r in kept])
         at = np.linspace(times[0], times[-1], SAMPLES)
-        series = np.stack([np.interp(at, times, column) for column in values.T], axis=1)
+        series = view.scaled(np.stack([np.interp(at, times, column) for column in values.T], axis=1))
         reference = view.scaled(view.mean)
         # Only lengths are made equal, not phases: half of the band more is for those.
         distance, path = align(reference, series, window=WINDOW + SAMPLES // 6)
@@ -209,8 +213,10 @@ class _Spring:
 
     def __init__(self, reference: Reference, slack: float) -> None:
         self._reference, self._slack = reference, slack
+        usual = reference.durations_s.get("all")
+        self._least_s = _LEAST_SHARE * math.exp(usual[0]) if usual else 0.4
         self.rows: deque[tuple[float, int, Array]] = deque()
-        self._directions: deque[Array] = deque(maxlen=45)
+        self._directions: deque[Array] = deque(maxlen=300)
         self.last_s = -math.inf
         self._view: ReferenceView | None = None
         self._mirrored = False
@@ -230,7 +236,7 @@ class _Spring:
         if self._view is None or not np.isfinite(self._cost).any():
             return ""
         per_step = np.sqrt(self._cost / np.maximum(self._length, 1.0))
-        return str(_PHASES[int(per_step.argmin())]) if per_step.min() <= self._slack * self._view.distance_limit else ""
+        return str(_PHASES[int(per_step.argmin())]) if per_step.min() <= self._most(self._view) else ""
 
     def update(self, features: Array, direction: Array, time_s: float, frame: int) -> tuple[ReferenceView, float, float] | None:
         """Take in a frame; view, start and end of the match that it shows to be over."""
@@ -251,6 +257,11 @@ class _Spring:
         self._step(view, x, time_s)
         return self._over(view, time_s)
 
+    def _most(self, view: ReferenceView) -> float:
+        """Distance up to which something is an attempt at the movement: whoever stands at rest is always farther."""
+        still = float(np.sqrt(np.square((view.mean - view.mean[0]) / view.scale).sum(1).mean()))
+        return min(self._slack * view.distance_limit, _OF_STILL * still)
+
     def _look(self) -> None:
         """Choose the view of the reference; another one starts anew."""
         azimuth = view_azimuth_deg(np.stack(self._directions))
@@ -261,33 +272,35 @@ class _Spring:
             return
         # A view just beside the present one is no reason to forget what is under way.
         turned = -azimuth if self._mirrored else azimuth
-        if current is not None and chosen is not None and abs(current.azimuth_deg - turned) <= 15.0:
+        if current is not None and chosen is not None and abs(current.azimuth_deg - turned) <= 10.0:
             return
         self._view, self._mirrored, self._best = chosen, mirrored, None
         self._cost, self._length, self._start = np.full(SAMPLES, np.inf), np.zeros(SAMPLES), np.full(SAMPLES, np.nan)
         self.rows.clear()
 
     def _step(self, view: ReferenceView, x: Array, time_s: float) -> None:
-        """One column of the matrix: costs, lengths and starts of the cheapest ways, by the sample at which they stand."""
-        local = np.square((view.mean - x) / view.scale).sum(1).tolist()
-        before, lengths, starts = self._cost.tolist(), self._length.tolist(), self._start.tolist()
-        cost, length, start = [0.0] * SAMPLES, [0.0] * SAMPLES, [0.0] * SAMPLES
+        """One column of the matrix: costs, lengths and starts of the cheapest ways, by the sample at which they stand.
+
+        A frame moves a way on by at most as many samples as the fastest repetition would: nobody leaps through the reference.
+        """
+        local = np.square((view.mean - x) / view.scale).sum(1)
+        total = np.concatenate([[0.0], np.cumsum(local)])
+        elapsed_s = time_s - self.rows[-2][0] if len(self.rows) > 1 else 0.0
+        leap = min(max(1, math.ceil(elapsed_s * SAMPLES / self._least_s)), SAMPLES - 1)
+        cost, length, start = self._cost + local, self._length + 1.0, self._start.copy()
+        for k in range(1, leap + 1):
+            way = self._cost[:-k] + (total[k + 1 :] - total[1:-k])
+            better = np.flatnonzero(way < cost[k:]) + k
+            cost[better], length[better], start[better] = way[better - k], self._length[better - k] + k, self._start[better - k]
         cost[0], length[0], start[0] = local[0], 1.0, time_s  # the reference may begin at any frame
-        for i in range(1, SAMPLES):
-            best, n, begun = before[i - 1], lengths[i - 1], starts[i - 1]
-            if before[i] < best:
-                best, n, begun = before[i], lengths[i], starts[i]
-            if cost[i - 1] < best:
-                best, n, begun = cost[i - 1], length[i - 1], start[i - 1]
-            cost[i], length[i], start[i] = local[i] + best, n + 1.0, begun
-        self._cost, self._length, self._start = np.array(cost), np.array(length), np.array(start)
+        self._cost, self._length, self._start = cost, length, start
 
     def _over(self, view: ReferenceView, time_s: float) -> tuple[ReferenceView, float, float] | None:
         """The best whole match, once no way that began within it can still do better."""
         start_s = float(self._start[-1])
         distance = math.sqrt(self._cost[-1] / self._length[-1]) if self._length[-1] else math.inf
-        moving = time_s - start_s >= 0.4
-        if moving and distance <= self._slack * view.distance_limit and (self._best is None or distance < self._best[0]):
+        moving = time_s - start_s >= self._least_s
+        if moving and distance <= self._most(view) and (self._best is None or distance < self._best[0]):
             self._best = distance, start_s, time_s
             return None
         if self._best is None or time_s - self._best[2] < 0.3:
