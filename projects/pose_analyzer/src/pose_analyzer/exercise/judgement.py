@@ -33,6 +33,7 @@ _MOST_POINTS = 40.0
 _HALF = 0.7
 # From the front (within this angle), features with a larger spread are no evidence for any fault.
 _FRONTAL_DEG, _SURE_DEG = 22.0, 6.0
+_OBLIQUE_DEG = 40.0
 # Evidence that the fault's own features must show, in spreads.
 _OWN = 1.5
 # Beside a strong fault a weak one is more likely its shadow.
@@ -235,8 +236,12 @@ class _Judge:
         if not self.signatures:
             return [f for f in (*self._single(), self._range()) if f is not None]
         short = self._range()
-        # Half a movement has the posture of its middle; nothing else can be said of it.
-        return [short] if short is not None and short.fault == "half_range" else self._explained()
+        explained = self._explained()
+        # Seen from before, knees that cave in look like knees that hardly bend; the caving has a mark of its own.
+        caved = abs(self.view.azimuth_deg) <= _OBLIQUE_DEG and any(f.fault == "knee_valgus" for f in explained)
+        if short is None or short.fault != "half_range" or caved:
+            return explained
+        return [short]  # half a movement has the posture of its middle; nothing else can be said of it
 
     def _explained(self) -> list[Finding]:
         """Faults by their signatures, the strongest first; a further one must explain what the ones before leave.
