@@ -51,7 +51,7 @@ class SmoothingSettings(SettingsModel):
 
     enabled: bool = Field(default=True, description="Filter keypoints before measuring.")
     name: Literal["one_euro", "steady", "kalman_velocity", "kalman_acceleration", "ema", "temporal_fusion", "exponential_fusion"] = Field(
-        default="one_euro", description="Filter; the values below are One Euro's."
+        default="one_euro", description="Filter; the values below are for one_euro and steady."
     )
     min_cutoff_hz: float | None = Field(default=None, gt=0, description="Cut-off at rest, Hz. Default: the filter's own.")
     beta: float | None = Field(

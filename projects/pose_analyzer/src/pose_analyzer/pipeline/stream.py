@@ -26,7 +26,7 @@ from pose_analyzer.smoothing import PoseFilter, create_filter
 from pose_analyzer.tracking import create_tracker
 from pose_analyzer.video import Source, open_source, prefetch
 from shared_utils.data_models import Angles, Event, Frame, Poses
-from shared_utils.errors import ConfigError
+from shared_utils.errors import ConfigError, ValidationError
 from shared_utils.logging import get_logger
 
 _log = get_logger(__name__)
@@ -280,9 +280,10 @@ def make_filter(settings: SmoothingSettings) -> PoseFilter:
     """The filter that the settings name.
 
     Raises:
-        ConfigError: A value of One Euro is given for another filter.
+        ConfigError: A value is given that the filter does not have.
     """
     given = {k: v for k, v in settings.model_dump(exclude={"enabled", "name"}).items() if v is not None}
-    if given and settings.name != "one_euro":
-        raise ConfigError(f"smoothing.{next(iter(given))} is One Euro's; leave it out with smoothing.name {settings.name!r}")
-    return create_filter(settings.name, **given)
+    try:
+        return create_filter(settings.name, **given)
+    except ValidationError as error:
+        raise ConfigError(f"smoothing: {error}") from error
