@@ -4,7 +4,8 @@
 
 Truth is the athlete's: landmarks with a detector's errors, bodies, depths, tempi and cameras drawn by seeds that the references
 have not seen. `rate` is the share of repetitions with the fault of that degree in which it is named, over the views from which it
-should be seen; one that is declared not to be judged counts as missed. `--clips` adds the recorded clips (folder `../shared/data`, or `POSE_TEST_DATA`).
+should be seen; one that is declared not to be judged counts as missed. `--clips` adds the recorded clips (folder `../shared/data`,
+or `POSE_TEST_DATA`).
 """
 
 from __future__ import annotations
