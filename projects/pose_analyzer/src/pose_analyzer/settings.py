@@ -66,6 +66,7 @@ class AngleSettings(SettingsModel):
     """When a joint angle is a reading."""
 
     min_confidence: float = Field(default=0.5, ge=0, le=1, description="Keypoints below this confidence give no angle.")
+    planes: bool = Field(default=False, description="Also measure flexion and abduction of shoulder and hip apart; a third more time.")
 
 
 class ExerciseSettings(SettingsModel):

@@ -181,8 +181,10 @@ class Pipeline:
             with _stage("smooth", timings):
                 poses = poses if self._filter is None else self._filter.update(poses, timestamp_s=now)
             with _stage("measure", timings):
-                tracked = poses[poses.track_ids >= 0]
-                angles = joint_angles(tracked, timestamp_s=now, min_confidence=self.settings.angles.min_confidence)
+                known = poses.track_ids >= 0
+                tracked = poses if known.all() else poses[known]
+                wanted = self.settings.angles
+                angles = joint_angles(tracked, timestamp_s=now, min_confidence=wanted.min_confidence, planes=wanted.planes)
             with _stage("count", timings):
                 events = self._presence.update(tracked.track_ids.tolist(), frame)
                 if self._counter is not None:
