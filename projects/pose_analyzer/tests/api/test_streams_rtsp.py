@@ -102,8 +102,8 @@ def test_a_camera_that_is_unplugged_for_ten_seconds_comes_back_by_itself(tmp_pat
         resumed = next(event for event in back["events"] if event["type"] == "stream_resumed")
         # Measured by the media clock: not shorter than the silence until it was noticed, not longer than the outage and one attempt.
         assert 5.0 <= resumed["value"] <= UNPLUGGED_S + 15.0
-        assert resumed["start_s"] >= before["timestamp_s"]
-        assert after["timestamp_s"] >= resumed["end_s"]
+        assert resumed["start_s"] >= before["timestamp_s"] - 0.001  # events are told in milliseconds
+        assert after["timestamp_s"] >= resumed["end_s"] - 0.001
         # Everybody has left at the gap; who is there now is new, numbered from 1, with nothing counted.
         kinds = [event["type"] for event in watching.events]
         assert "person_left" in kinds

@@ -137,7 +137,9 @@ def test_ctrl_c_keeps_what_was_analysed(tmp_path):
         "-o",
         str(out),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Whoever runs the tests in the background ignores Ctrl-C, and children inherit that.
+    listening = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listening)
     try:
         # The picture file appears with the first measured frame.
         while not list(out.glob("long/*overlay*")) and process.poll() is None:
@@ -157,11 +159,14 @@ def test_ctrl_c_keeps_what_was_analysed(tmp_path):
 def test_ctrl_c_that_a_library_swallows_still_stops():
     from pose_analyzer.cli.common import stoppable
 
-    before = signal.getsignal(signal.SIGINT)
-    with stoppable() as check:
-        check()
-        with contextlib.suppress(KeyboardInterrupt):  # as a destructor does
-            signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with stoppable() as check:
             check()
-    assert signal.getsignal(signal.SIGINT) is before
+            with contextlib.suppress(KeyboardInterrupt):  # as a destructor does
+                signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                check()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
