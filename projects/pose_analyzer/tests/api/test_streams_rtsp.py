@@ -107,7 +107,7 @@ def test_a_camera_that_is_unplugged_for_ten_seconds_comes_back_by_itself(tmp_pat
         # Everybody has left at the gap; who is there now is new, numbered from 1, with nothing counted.
         kinds = [event["type"] for event in watching.events]
         assert "person_left" in kinds
-        assert "person_entered" in kinds[kinds.index("stream_resumed") :]
+        assert kinds[kinds.index("stream_resumed") :].count("person_entered") == 1
         person = next(p for p in after["people"] if p["track_id"] > 0)
         assert (person["track_id"], person["repetition"]["count"]) == (1, 0)
         view = view_of(service, stream_id)
