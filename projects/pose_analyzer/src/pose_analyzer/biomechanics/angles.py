@@ -46,7 +46,7 @@ from numpy.typing import NDArray
 
 from pose_analyzer.biomechanics.body_planes import PLANE_NAMES, plane_angles_2d, plane_angles_3d
 from pose_analyzer.biomechanics.chains import Chain, Plan, plan_of, segments, sigma_deg
-from pose_analyzer.biomechanics.foreshortening import IN_PLANE_NAMES, in_plane
+from pose_analyzer.biomechanics.foreshortening import IN_PLANE_NAMES, Outline, in_plane, length
 from pose_analyzer.biomechanics.geometry import Array, angle_between_deg
 from pose_analyzer.biomechanics.heights import HEIGHT_NAMES, height_angles
 from shared_utils.data_models import Angles, Poses
@@ -58,7 +58,7 @@ _JOINTS = ("knee_flexion", "hip_flexion", "elbow_flexion", "shoulder_elevation",
 _NAMES_2D = (*(f"{side}_{joint}" for joint in _JOINTS for side in _SIDES), "trunk_lean")
 _MORE_2D = (*(f"{side}_{joint}" for joint in ("neck_flexion", "wrist_flexion") for side in _SIDES), "neck_flexion")
 _ALL_2D = (*_NAMES_2D, *_MORE_2D)
-_FOLDS = {"arm_fold": ("shoulder", "wrist"), "leg_fold": ("hip", "ankle")}
+_FOLDS = ("arm_fold", "leg_fold")
 
 ANGLE_NAMES: tuple[str, ...] = (
     *(f"{name}_deg" for name in _NAMES_2D),
@@ -92,7 +92,8 @@ _STATURE_M = 1.7  # keypoint errors in metres follow from those in px and the si
 _TRUNK = 0.818 - 0.530
 # Proportions differ between people and detectors by about this much.
 _LONGEST_LIMB = 1.15
-_PARTS = {"arm_fold": (0.186 / _TRUNK, 0.146 / _TRUNK), "leg_fold": (0.245 / _TRUNK, 0.246 / _TRUNK)}
+_UPPER, _LOWER = np.array([(0.186 / _TRUNK, 0.146 / _TRUNK)] * 2 + [(0.245 / _TRUNK, 0.246 / _TRUNK)] * 2).T
+_SQUARES, _TWICE, _LONGEST_CHORD = _UPPER**2 + _LOWER**2, 2 * _UPPER * _LOWER, _LONGEST_LIMB * (_UPPER + _LOWER)
 
 
 def joint_angles(poses: Poses, *, timestamp_s: float, min_confidence: float = 0.5, planes: bool = True) -> Angles:
@@ -129,25 +130,24 @@ def joint_angles(poses: Poses, *, timestamp_s: float, min_confidence: float = 0.
     """
     if not 0 <= min_confidence <= 1:
         raise ValidationError(f"min_confidence must lie in 0..1, got {min_confidence}")
-    skeleton = poses.skeleton
+    skeleton, given = poses.skeleton, poses.keypoint_sigma_px is not None
     confident = poses.keypoint_confidence >= min_confidence
-    boxes = poses.boxes_xyxy.astype(np.float64)
-    size = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0)
-    min_px = np.maximum(size * _MIN_SEGMENT_OF_BOX, _MIN_SEGMENT_PX)[:, None]
-    given = poses.keypoint_sigma_px is not None
-    sigma_px = np.full(confident.shape, np.nan) if poses.keypoint_sigma_px is None else poses.keypoint_sigma_px
-    flat, flat_sigma = _angles(poses.keypoints_xy, confident, skeleton, min_px, sigma_px if given else None)
-    apart, apart_sigma = np.full((len(poses), len(PLANE_NAMES)), np.nan), np.full((len(poses), len(PLANE_NAMES)), np.nan) if given else None
+    min_px = np.maximum(_size_px(poses) * _MIN_SEGMENT_OF_BOX, _MIN_SEGMENT_PX)[:, None]
+    flat, space, flat_sigma, space_sigma = _in_picture_and_space(poses, confident, min_px)
+    apart, apart_sigma, turned = (np.full((len(poses), len(PLANE_NAMES)), np.nan) for _ in range(3))
     if planes:
-        apart, apart_sigma = plane_angles_2d(poses.keypoints_xy, confident, skeleton, min_px, sigma_px if given else None)
-    space, space_sigma = angles_in_space(poses, min_confidence=min_confidence, planes=planes)
-    xy = np.where(confident[..., None], poses.keypoints_xy, np.nan).astype(np.float64)
-    turned = np.where(in_plane(xy, skeleton, min_px), flat[:, _IN_PLANE_OF], np.nan)
-    stand_ins = np.concatenate([_folds(xy, skeleton, min_px), height_angles(xy, skeleton, min_px), turned], axis=1)
-    value = _in_order(flat, stand_ins, apart, space)
+        estimated = poses.keypoint_sigma_px if given else None
+        apart, found = plane_angles_2d(poses.keypoints_xy, confident, skeleton, min_px, estimated)
+        apart_sigma = apart_sigma if found is None else found
+        if poses.world_xyz_m is not None:
+            turned = plane_angles_3d(poses.world_xyz_m, confident, skeleton, _MIN_SEGMENT_M)
+    outline = Outline(np.where(confident[..., None], poses.keypoints_xy, np.nan).astype(np.float64), skeleton, min_px)
+    clear = np.where(in_plane(outline), flat[:, _IN_PLANE_OF], np.nan)
+    stand_ins = np.concatenate([_folds(outline, min_px), height_angles(outline, min_px), clear], axis=1)
+    value = _in_order(flat, stand_ins, apart, space, turned)
     sigma = None
-    if flat_sigma is not None and apart_sigma is not None and space_sigma is not None:
-        sigma = _in_order(flat_sigma, np.full_like(stand_ins, np.nan), apart_sigma, space_sigma)
+    if flat_sigma is not None and space_sigma is not None:
+        sigma = _in_order(flat_sigma, np.full_like(stand_ins, np.nan), apart_sigma, space_sigma, np.full_like(turned, np.nan))
     return Angles(names=ANGLE_NAMES, track_ids=poses.track_ids, value_deg=value, sigma_deg=sigma, timestamp_s=timestamp_s)
 
 
@@ -165,10 +165,7 @@ def angles_in_space(poses: Poses, *, min_confidence: float = 0.5, planes: bool =
     if poses.world_xyz_m is None:
         return value, sigma
     confident = poses.keypoint_confidence >= min_confidence
-    boxes = poses.boxes_xyxy.astype(np.float64)
-    size = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0)
-    metres_per_px = _STATURE_M / np.where(size > 0, size, np.nan)
-    sigma_m = None if poses.keypoint_sigma_px is None else poses.keypoint_sigma_px * metres_per_px[:, None]
+    sigma_m = _sigma_m(poses)
     value[:, :planes_at], chain_sigma = _angles(poses.world_xyz_m, confident, poses.skeleton, _MIN_SEGMENT_M, sigma_m)
     if planes:
         value[:, planes_at:] = plane_angles_3d(poses.world_xyz_m, confident, poses.skeleton, _MIN_SEGMENT_M)
@@ -185,14 +182,45 @@ def segments_in_picture(poses: Poses, *, min_confidence: float) -> tuple[tuple[s
     return tuple(f"{name}_deg" for name in _ALL_2D), np.where(there, u, np.nan), np.where(there, v, np.nan)
 
 
-def _in_order(flat: Array, stand_ins: Array, planes: Array, space: Array) -> Array:
+def _in_order(flat: Array, stand_ins: Array, planes: Array, space: Array, planes_in_space: Array) -> Array:
     """(n, angles) columns in the order of `ANGLE_NAMES`."""
     old = len(_NAMES_2D)
-    return np.concatenate([flat[:, :old], stand_ins, space[:, :old], flat[:, old:], planes, space[:, old:]], axis=1)
+    return np.concatenate([flat[:, :old], stand_ins, space[:, :old], flat[:, old:], planes, space[:, old:], planes_in_space], axis=1)
+
+
+def _size_px(poses: Poses) -> Array:
+    boxes = poses.boxes_xyxy.astype(np.float64)
+    return np.maximum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+
+
+def _sigma_m(poses: Poses) -> Array | None:
+    """(n, k) errors of keypoints in metres: the same share of an adult as they are of the person in the picture."""
+    if poses.keypoint_sigma_px is None:
+        return None
+    size = _size_px(poses)
+    return poses.keypoint_sigma_px * (_STATURE_M / np.where(size > 0, size, np.nan))[:, None]
+
+
+def _in_picture_and_space(poses: Poses, confident: NDArray[np.bool_], min_px: Array) -> tuple[Array, Array, Array | None, Array | None]:
+    """(n, a) degrees of `_ALL_2D` in the picture and in space, and the standard deviations of both."""
+    skeleton, n = poses.skeleton, len(poses)
+    if poses.keypoint_sigma_px is not None or poses.world_xyz_m is None:
+        flat, flat_sigma = _angles(poses.keypoints_xy, confident, skeleton, min_px, poses.keypoint_sigma_px)
+        if poses.world_xyz_m is None:
+            missing = np.full_like(flat, np.nan)
+            return flat, missing, flat_sigma, None if flat_sigma is None else missing
+        space, space_sigma = _angles(poses.world_xyz_m, confident, skeleton, _MIN_SEGMENT_M, _sigma_m(poses))
+        return flat, space, flat_sigma, space_sigma
+    # The picture is a plane of space, and one pass over both takes half of the time of two.
+    points = np.zeros((2 * n, len(skeleton), 3))
+    points[:n, :, :2], points[n:] = poses.keypoints_xy, poses.world_xyz_m
+    least = np.concatenate([min_px, np.full((n, 1), _MIN_SEGMENT_M)])
+    value, _ = _angles(points, np.concatenate([confident, confident]), skeleton, least, None)
+    return value[:n], value[n:], None, None
 
 
 def _angles(
-    points: NDArray[np.float32],
+    points: Array | NDArray[np.float32],
     confident: NDArray[np.bool_],
     skeleton: Skeleton,
     min_length: float | Array,
@@ -202,29 +230,23 @@ def _angles(
     plan = _plan(skeleton)
     u, v, complete = segments(points, confident & np.isfinite(points).all(-1), plan)
     up = np.zeros(points.shape[-1])
-    up[1] = -1.0  # image and camera coordinates have y down
-    v = np.where(_VERTICAL[:, None], up * 2.0 * np.max(min_length, initial=1.0), v)
+    up[1] = -2.0 * np.max(min_length, initial=1.0)  # image and camera coordinates have y down
+    v[:, _VERTICAL] = up
     value = np.where(complete, angle_between_deg(u, v, min_length=min_length) + _OFFSET_DEG, np.nan)
     if sigma is None:
         return value, None
     return value, np.where(np.isnan(value), np.nan, sigma_deg(u, v, sigma, plan))
 
 
-def _folds(xy: Array, skeleton: Skeleton, min_px: Array) -> Array:
+def _folds(outline: Outline, min_px: Array) -> Array:
     """(n, 4) degrees: cosine rule on the chord of a limb, measured in trunk lengths of the same side."""
-    i = _fold_points(skeleton)
-    trunk = np.linalg.norm(xy[:, i[:, 1]] - xy[:, i[:, 0]], axis=-1)
-    chord = np.linalg.norm(xy[:, i[:, 3]] - xy[:, i[:, 2]], axis=-1) / np.where(trunk > min_px, trunk, np.nan)
-    a, b = np.array([_PARTS[fold] for fold in _FOLDS for _ in _SIDES]).T
+    trunk = length(outline.hip - outline.shoulder)
+    chord = length(np.concatenate([outline.wrist - outline.shoulder, outline.ankle - outline.hip], axis=1))
+    unit = np.where(trunk > min_px, trunk, np.nan)
+    chord = chord / np.concatenate([unit, unit], axis=1)
     # A limb that seems this much too long shows a trunk that points at the camera: no measure then.
-    chord = np.where(chord > _LONGEST_LIMB * (a + b), np.nan, chord)
-    return np.degrees(np.arccos(np.clip((chord**2 - a**2 - b**2) / (2 * a * b), -1.0, 1.0)))
-
-
-@cache
-def _fold_points(skeleton: Skeleton) -> NDArray[np.intp]:
-    """(4, 4) indices: shoulder and hip, root and end of the limb, for each fold and side."""
-    return np.stack([skeleton.indices([f"{side}_{p}" for p in ("shoulder", "hip", *ends)]) for ends in _FOLDS.values() for side in _SIDES])
+    chord[chord > _LONGEST_CHORD] = np.nan
+    return np.degrees(np.arccos(np.minimum(np.maximum((chord**2 - _SQUARES) / _TWICE, -1.0), 1.0)))
 
 
 @cache

@@ -26,57 +26,61 @@ IN_PLANE_NAMES: tuple[str, ...] = tuple(f"{side}_{joint}_in_plane_deg" for joint
 _LEAST_SHARE = 0.5
 
 
-def points_of(xy: Array, skeleton: Skeleton, *parts: str) -> list[Array]:
-    """(n, 2, 2) pixels of each part: people, left and right, x and y."""
-    return [xy[:, _indices(skeleton, part)] for part in parts]
-
-
-def trunk_axis(shoulder: Array, hip: Array) -> Array:
-    """(n, 2, 2) px from hip to shoulder: of the middle, which is free of the breadths, else of the side that is there."""
-    own = shoulder - hip
-    middle = own.mean(1, keepdims=True)
-    return np.where(np.isnan(middle), own, middle)
-
-
-def trunk_length_px(xy: Array, skeleton: Skeleton, min_px: Array) -> Array:
-    """Length that each side's trunk would have in the image plane.
+class Outline:
+    """Where the joints of n people are in the picture, and how long their trunks would be in its plane.
 
     Args:
         xy: (n, k, 2) pixels, NaN = missing.
         skeleton: Of the k keypoints.
         min_px: (n, 1) px; a scale that is not longer is none.
 
-    Returns:
-        (n, 2) px, for left and right; NaN where shoulder or hip is missing.
+    Attributes:
+        shoulder, wrist, hip, knee, ankle: (n, 2, 2) px: people, left and right, x and y.
+        trunk: (n, 2, 2) px from hip to shoulder: of the middle, which is free of the breadths, else of the side that is there.
+        trunk_seen_px: (n, 2) px, its length as it is seen.
+        trunk_px: (n, 2) px, the length that each side's trunk would have in the image plane; NaN where shoulder or hip is missing.
 
     Example:
         >>> from shared_utils.skeletons import COCO_17
         >>> xy = np.full((1, 17, 2), np.nan)
         >>> names = ["left_shoulder", "right_shoulder", "left_hip", "right_hip"]
         >>> xy[0, COCO_17.indices(names)] = [(0, 0), (230, 0), (50, 40), (180, 40)]  # lies with the head to the camera
-        >>> trunk_length_px(xy, COCO_17, np.array([[2.0]])).round().tolist()
+        >>> Outline(xy, COCO_17, np.array([[2.0]])).trunk_px.round().tolist()
         [[288.0, 288.0]]
     """
-    shoulder, hip = points_of(xy, skeleton, "shoulder", "hip")
-    seen = np.linalg.norm(trunk_axis(shoulder, hip), axis=-1)
-    breadth = np.linalg.norm(shoulder[:, :1] - shoulder[:, 1:], axis=-1)
-    by_breadth = np.where(np.isnan(seen), np.nan, STATURE_SHARE["trunk"] / STATURE_SHARE["biacromial"] * breadth)
-    length = np.fmax(seen, by_breadth)  # a missing other shoulder tells nothing: fmax passes NaN over
-    return np.where(length > min_px, length, np.nan)
+
+    __slots__ = ("ankle", "hip", "knee", "shoulder", "trunk", "trunk_px", "trunk_seen_px", "wrist")
+
+    def __init__(self, xy: Array, skeleton: Skeleton, min_px: Array) -> None:
+        joints = xy[:, _indices(skeleton)]
+        self.shoulder, self.wrist, self.hip, self.knee, self.ankle = (joints[:, i : i + 2] for i in range(0, 10, 2))
+        own = self.shoulder - self.hip
+        middle = 0.5 * (own[:, :1] + own[:, 1:])
+        self.trunk = np.where(np.isnan(middle), own, middle)
+        self.trunk_seen_px = length(self.trunk)
+        breadth = length(self.shoulder[:, :1] - self.shoulder[:, 1:])
+        # A trunk that is not seen has no length, whatever the breadth. A missing other shoulder tells nothing: fmax passes NaN over.
+        longer = np.fmax(self.trunk_seen_px, STATURE_SHARE["trunk"] / STATURE_SHARE["biacromial"] * breadth)
+        self.trunk_px = np.where((longer > min_px) & (self.trunk_seen_px >= 0), longer, np.nan)
 
 
-def in_plane(xy: Array, skeleton: Skeleton, min_px: Array) -> NDArray[np.bool_]:
+def length(vectors: Array) -> Array:
+    """(...) of (..., 2) vectors; a quarter of the time of `np.linalg.norm` for a few of them."""
+    return np.hypot(vectors[..., 0], vectors[..., 1])
+
+
+def in_plane(outline: Outline) -> NDArray[np.bool_]:
     """(n, 4) whether trunk and segments of the angles of `IN_PLANE_NAMES` are seen at half of their length or more.
 
     The knee needs the trunk, too: legs behind a trunk that points at the camera are hidden by it, and guessed.
     """
-    shoulder, hip, knee, ankle = points_of(xy, skeleton, "shoulder", "hip", "knee", "ankle")
-    unit = trunk_length_px(xy, skeleton, min_px) * _LEAST_SHARE / STATURE_SHARE["trunk"]
-    segments = {"trunk": trunk_axis(shoulder, hip), "thigh": knee - hip, "shank": ankle - knee}
-    trunk, thigh, shank = (np.linalg.norm(segment, axis=-1) >= unit * STATURE_SHARE[name] for name, segment in segments.items())
-    return np.concatenate([trunk & thigh & shank, trunk & thigh], axis=1)
+    unit = outline.trunk_px * (_LEAST_SHARE / STATURE_SHARE["trunk"])
+    trunk = outline.trunk_seen_px >= unit * STATURE_SHARE["trunk"]
+    thigh = trunk & (length(outline.knee - outline.hip) >= unit * STATURE_SHARE["thigh"])
+    shank = length(outline.ankle - outline.knee) >= unit * STATURE_SHARE["shank"]
+    return np.concatenate([thigh & shank, thigh], axis=1)
 
 
 @cache
-def _indices(skeleton: Skeleton, part: str) -> NDArray[np.intp]:
-    return skeleton.indices([f"{side}_{part}" for side in SIDES])
+def _indices(skeleton: Skeleton) -> NDArray[np.intp]:
+    return skeleton.indices([f"{side}_{part}" for part in ("shoulder", "wrist", "hip", "knee", "ankle") for side in SIDES])

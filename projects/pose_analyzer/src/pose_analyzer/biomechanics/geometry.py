@@ -31,10 +31,14 @@ def angle_between_deg(u: ArrayLike, v: ArrayLike, *, min_length: float | Array =
     """
     u, v = np.asarray(u, np.float64), np.asarray(v, np.float64)
     flat = u.shape[-1] == 2
-    across = np.abs(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]) if flat else np.linalg.norm(cross(u, v), axis=-1)
-    angle = np.degrees(np.arctan2(across, np.einsum("...d,...d->...", u, v)))
-    long_enough = (np.linalg.norm(u, axis=-1) > min_length) & (np.linalg.norm(v, axis=-1) > min_length)
-    return np.where(long_enough, angle, np.nan)
+    across = np.abs(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]) if flat else np.sqrt(_dot(w := cross(u, v), w))
+    angle = np.degrees(np.arctan2(across, _dot(u, v)))
+    least = np.square(min_length)
+    return np.where((_dot(u, u) > least) & (_dot(v, v) > least), angle, np.nan)
+
+
+def _dot(u: Array, v: Array) -> Array:
+    return np.einsum("...d,...d->...", u, v)
 
 
 def cross(u: Array, v: Array) -> Array:

@@ -11,7 +11,7 @@ high one joint lies above another. Here that height is turned into the angle of 
 | `shoulder_over_knee_deg` | shoulder above knee | trunk | as high as the knee | 90° a trunk's length above it or more |
 | `arm_raise_deg` | wrist along the trunk's axis, from the shoulder up | arm | arm hanging along the trunk | 180° overhead |
 
-The trunk's length is that of `foreshortening.trunk_length_px`. Proportions vary by a tenth between people and detectors: these serve
+The trunk's length is that of `foreshortening.Outline`. Proportions vary by a tenth between people and detectors: these serve
 counting and posture, not measuring. The vertical is the image's y axis.
 """
 
@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pose_analyzer.biomechanics.foreshortening import SIDES, STATURE_SHARE, points_of, trunk_axis, trunk_length_px
+from pose_analyzer.biomechanics.foreshortening import SIDES, STATURE_SHARE, Outline
 from pose_analyzer.biomechanics.geometry import Array
-from shared_utils.skeletons import Skeleton
 
 HEIGHT_NAMES: tuple[str, ...] = tuple(f"{side}_{name}_deg" for name in ("trunk_rise", "shoulder_over_knee", "arm_raise") for side in SIDES)
 
@@ -29,12 +28,11 @@ HEIGHT_NAMES: tuple[str, ...] = tuple(f"{side}_{name}_deg" for name in ("trunk_r
 _LONGEST = 1.3
 
 
-def height_angles(xy: Array, skeleton: Skeleton, min_px: Array) -> Array:
+def height_angles(outline: Outline, min_px: Array) -> Array:
     """Degrees of `HEIGHT_NAMES`.
 
     Args:
-        xy: (n, k, 2) pixels, NaN = missing.
-        skeleton: Of the k keypoints.
+        outline: Of n people.
         min_px: (n, 1) px; a trunk that is not seen longer has no direction.
 
     Returns:
@@ -43,22 +41,24 @@ def height_angles(xy: Array, skeleton: Skeleton, min_px: Array) -> Array:
 
     Example:
         >>> from shared_utils.skeletons import COCO_17
-        >>> xy = np.full((1, 17, 2), np.nan)
+        >>> xy, least = np.full((1, 17, 2), np.nan), np.array([[2.0]])
         >>> xy[0, COCO_17.indices(["left_shoulder", "left_hip", "left_knee"])] = [(0, 100), (100, 100), (160, 50)]
-        >>> height_angles(xy, COCO_17, np.array([[2.0]]))[0, [0, 2]].round().tolist()
+        >>> height_angles(Outline(xy, COCO_17, least), least)[0, [0, 2]].round().tolist()
         [0.0, -30.0]
     """
-    shoulder, hip, knee, wrist = points_of(xy, skeleton, "shoulder", "hip", "knee", "wrist")
-    trunk = trunk_length_px(xy, skeleton, min_px)
-    axis = trunk_axis(shoulder, hip)
-    seen = np.linalg.norm(axis, axis=-1)
-    up = axis / np.where(seen > min_px, seen, np.nan)[..., None]
-    raised = np.einsum("nsd,nsd->ns", wrist - shoulder, up) / (STATURE_SHARE["arm"] / STATURE_SHARE["trunk"] * trunk)
-    heights = [
-        (hip - shoulder)[..., 1] / trunk,  # y points down
-        (knee - shoulder)[..., 1] / trunk,
-        np.where(np.abs(raised) > _LONGEST, np.nan, raised),
-    ]
-    degrees = np.degrees(np.arcsin(np.clip(np.concatenate(heights, axis=1), -1.0, 1.0)))
+    trunk = outline.trunk_px
+    along = np.einsum("nsd,nsd->ns", outline.wrist - outline.shoulder, outline.trunk)
+    seen = outline.trunk_seen_px
+    direction = np.where(seen > min_px, seen, np.nan)
+    heights = np.concatenate(
+        [
+            (outline.hip - outline.shoulder)[..., 1] / trunk,  # y points down
+            (outline.knee - outline.shoulder)[..., 1] / trunk,
+            along / (direction * (STATURE_SHARE["arm"] / STATURE_SHARE["trunk"]) * trunk),
+        ],
+        axis=1,
+    )
+    heights[:, 4:][np.abs(heights[:, 4:]) > _LONGEST] = np.nan
+    degrees = np.degrees(np.arcsin(np.minimum(np.maximum(heights, -1.0), 1.0)))
     degrees[:, 4:] += 90.0  # an arm that hangs is at 0, not at -90
     return degrees

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from pose_analyzer.biomechanics.angles import ANGLE_NAMES, SPACE_NAMES, angles_in_space, joint_angles, segments_in_picture
-from pose_analyzer.biomechanics.foreshortening import STATURE_SHARE, trunk_length_px
+from pose_analyzer.biomechanics.foreshortening import STATURE_SHARE, Outline
 from pose_analyzer.biomechanics.geometry import Array
 from pose_analyzer.biomechanics.keypoint_sigma import SigmaModel, default_sigma_model, fill_keypoint_sigma
 from pose_analyzer.biomechanics.lifting import lift
@@ -122,7 +122,7 @@ def _seen_shares(poses: Poses, min_confidence: float) -> tuple[tuple[str, ...], 
     names, u, v = segments_in_picture(poses, min_confidence=min_confidence)
     usable = poses.keypoint_confidence >= min_confidence
     xy = np.where(usable[..., None], poses.keypoints_xy, np.nan).astype(np.float64)
-    trunk = trunk_length_px(xy, poses.skeleton, np.ones((len(poses), 1)))
+    trunk = Outline(xy, poses.skeleton, np.ones((len(poses), 1))).trunk_px
     # One side's trunk will do: the other may be hidden behind it.
     longest = np.where(np.isnan(trunk).all(1), np.nan, np.nanmax(np.nan_to_num(trunk, nan=-1.0), axis=1, initial=-1.0))
     stature = longest / STATURE_SHARE["trunk"]
