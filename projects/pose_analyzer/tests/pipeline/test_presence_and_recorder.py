@@ -47,3 +47,19 @@ def test_recorder_keeps_one_row_per_person_and_frame():
 
 def test_nothing_recorded_is_an_empty_series():
     assert len(SeriesRecorder().series()) == 0
+
+
+def test_every_angle_has_a_column_for_its_error_whether_it_is_known_or_not():
+    names = ("left_knee_flexion_deg", "trunk_lean_3d_deg")
+    poses = Poses(
+        boxes_xyxy=np.zeros((1, 4)), scores=np.ones(1), keypoints_xy=np.ones((1, 17, 2)), keypoint_confidence=np.ones((1, 17)),
+        skeleton=COCO_17, track_ids=np.array([1]),
+    )  # fmt: skip
+    value = np.array([[10.0, 20.0]])
+    recorder = SeriesRecorder()
+    recorder.add(_frame(0, 0.0), poses, Angles(names, poses.track_ids, value), [(0, "", 0.0)])
+    recorder.add(_frame(1, 0.1), poses, Angles(names, poses.track_ids, value, np.array([[2.5, np.nan]])), [(0, "", 0.0)])
+    series = recorder.series()
+    np.testing.assert_array_equal(series["left_knee_flexion_sigma_deg"], np.array([np.nan, 2.5], np.float32))
+    np.testing.assert_array_equal(series["trunk_lean_3d_sigma_deg"], [np.nan, np.nan])
+    assert series["trunk_lean_3d_sigma_deg"].dtype == np.float32

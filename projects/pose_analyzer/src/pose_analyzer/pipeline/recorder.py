@@ -1,4 +1,8 @@
-"""Collects measurements row by row and turns them into a `Series`."""
+"""Collects measurements row by row and turns them into a `Series`.
+
+Every angle `<name>_deg` has a column `<name>_sigma_deg` beside it, its standard deviation (float32), NaN where it was not
+estimated; so the columns of a result do not depend on what could be seen.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pose_analyzer.reporting.columns import sigma_name
 from shared_utils.data_models import Angles, Frame, Poses, Series
 from shared_utils.skeletons import Skeleton
 
@@ -25,6 +30,7 @@ class SeriesRecorder:
         self._fixed: list[tuple[int, float, int, float, int]] = []
         self._boxes: list[NDArray[np.float32]] = []
         self._angles: list[NDArray[np.float64]] = []
+        self._sigmas: list[NDArray[np.float64] | None] = []
         self._xy: list[NDArray[np.float32]] = []
         self._confidence: list[NDArray[np.float32]] = []
         self._world: list[NDArray[np.float32]] = []
@@ -49,6 +55,7 @@ class SeriesRecorder:
             )
             self._boxes.append(poses.boxes_xyxy[row])
             self._angles.append(angles.value_deg[row])
+            self._sigmas.append(None if angles.sigma_deg is None else angles.sigma_deg[row])
             if self._keypoints:
                 self._xy.append(poses.keypoints_xy[row])
                 self._confidence.append(poses.keypoint_confidence[row])
@@ -75,6 +82,9 @@ class SeriesRecorder:
             "signal_deg": np.array(signal, np.float64),
         }
         columns |= _spread(np.stack(self._angles), self._angle_names)
+        unknown = np.full(len(self._angle_names), np.nan)
+        sigmas = np.stack([unknown if row is None else row for row in self._sigmas]).astype(np.float32)
+        columns |= _spread(sigmas, [sigma_name(name) for name in self._angle_names])
         columns |= _spread(np.stack(self._boxes), ("box_x1_px", "box_y1_px", "box_x2_px", "box_y2_px"))
         if self._keypoints:
             names = self._skeleton.keypoints

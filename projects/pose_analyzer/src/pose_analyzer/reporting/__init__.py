@@ -6,7 +6,8 @@ for the terminal, an angle plot, an annotated image.
 
 from pose_analyzer.reporting.files import load_session, result_schema, save_session, session_to_dict
 from pose_analyzer.reporting.overlay import PersonStatus, draw_overlay
-from pose_analyzer.reporting.plots import main_track, plot_session, save_plot
+from pose_analyzer.reporting.people import main_track
+from pose_analyzer.reporting.plots import plot_session, save_plot
 from pose_analyzer.reporting.tables import summary_table
 
 __all__ = [

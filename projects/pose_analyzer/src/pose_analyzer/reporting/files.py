@@ -18,12 +18,11 @@ from typing import Any
 import numpy as np
 
 from pose_analyzer.errors import PoseAnalyzerError, SinkError
+from pose_analyzer.reporting.columns import KEYPOINT_SUFFIXES, SIGMA_SUFFIX
 from shared_utils.data_models import SCHEMA_VERSION, Event, Series, Session
 
 RESULT_FILE, PARQUET_FILE, CSV_FILE, EVENTS_FILE = "result.json", "series.parquet", "series.csv", "events.csv"
 _EVENT_COLUMNS = ("type", "track_id", "start_s", "end_s", "value", "unit", "first_frame", "last_frame", "message")
-# The CSV is for people and spreadsheets: times, angles and counts. Keypoints are in the Parquet file.
-_KEYPOINT_SUFFIXES = ("_x_px", "_y_px", "_confidence", "_world_x_m", "_world_y_m", "_world_z_m")
 
 
 def save_session(session: Session, folder: str | Path) -> list[Path]:
@@ -44,8 +43,8 @@ def save_session(session: Session, folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     writers = {
-        PARQUET_FILE: lambda: _parquet_bytes(session.series),
-        CSV_FILE: lambda: _series_csv(session.series).encode(),
+        PARQUET_FILE: lambda: parquet_bytes(session.series),
+        CSV_FILE: lambda: series_csv(session.series).encode(),
         EVENTS_FILE: lambda: _events_csv(session.events).encode(),
         # Last, because its presence says that the others are complete.
         RESULT_FILE: lambda: (json.dumps(session_to_dict(session), indent=1, allow_nan=False) + "\n").encode(),
@@ -98,15 +97,15 @@ def session_to_dict(session: Session) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "software": {"name": "pose-analyzer", "version": session.software_version},
-        "source": {"name": session.source, **_plain(session.source_info)},
+        "source": {"name": session.source, **plain(session.source_info)},
         "stream_id": session.stream_id,
         "complete": session.complete,
-        "duration_s": _plain(session.duration_s),
+        "duration_s": plain(session.duration_s),
         "frames": session.frames,
         "repetition_count": session.repetition_count,
         "people": people_summary(session),
-        "events": [_plain(e.to_dict()) for e in session.events],
-        "settings": _plain(session.settings),
+        "events": [plain(e.to_dict()) for e in session.events],
+        "settings": plain(session.settings),
         "models": dict(sorted(session.models.items())),
         "notes": list(session.notes),
     }
@@ -123,8 +122,8 @@ def people_summary(session: Session) -> list[dict[str, Any]]:
         rows.append(
             {
                 "track_id": int(track_id),
-                "first_s": _plain(float(own["timestamp_s"][0])),
-                "last_s": _plain(float(own["timestamp_s"][-1])),
+                "first_s": plain(float(own["timestamp_s"][0])),
+                "last_s": plain(float(own["timestamp_s"][-1])),
                 "frames": len(own),
                 "repetitions": sum(e.type == "rep_completed" for e in events),
                 "partial_repetitions": sum(e.type == "rep_partial" for e in events),
@@ -194,12 +193,12 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Plain JSON types, without loss; NaN and infinity as null."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset | np.ndarray):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if isinstance(value, bool | np.bool_):
         return bool(value)
     if isinstance(value, int | np.integer):
@@ -211,7 +210,8 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _parquet_bytes(series: Series) -> bytes:
+def parquet_bytes(series: Series) -> bytes:
+    """A series as a Parquet file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -232,8 +232,12 @@ def _read_parquet(path: Path) -> Series:
     return Series({name: table.column(name).to_numpy() for name in table.column_names})
 
 
-def _series_csv(series: Series) -> str:
-    names = [n for n in series if not n.endswith(_KEYPOINT_SUFFIXES)]
+def series_csv(series: Series) -> str:
+    """A series as CSV for people and spreadsheets: times, angles and counts; keypoints are in the Parquet file.
+
+    Errors of angles are left out where none was estimated.
+    """
+    names = [n for n in series if not n.endswith(KEYPOINT_SUFFIXES) and not (n.endswith(SIGMA_SUFFIX) and np.isnan(series[n]).all())]
     columns = [[_cell(v) for v in series[n].tolist()] for n in names]
     return _csv([names, *zip(*columns, strict=True)] if names else [])
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.errors import PoseAnalyzerError
+from pose_analyzer.reporting.columns import angle_columns, joint_of
+from pose_analyzer.reporting.people import main_track
 from shared_utils.data_models import Event, EventType, Series, Session
 
 if TYPE_CHECKING:
@@ -71,26 +73,17 @@ def save_plot(session: Session, path: str | Path, **options: object) -> Path:
     return path
 
 
-def main_track(session: Session) -> int | None:
-    """The person a reader most likely means: most repetitions, then most frames; None if nobody was seen."""
-    if "track_id" not in session.series or len(session.series) == 0:
-        return None
-    ids, frames = np.unique(session.series["track_id"], return_counts=True)
-    repetitions = [sum(e.track_id == i for e in session.repetitions) for i in ids]
-    return int(ids[max(range(len(ids)), key=lambda k: (repetitions[k], frames[k]))])
-
-
 def _groups(own: Series, wanted: Sequence[str] | None) -> dict[str, list[str]]:
     """Joint -> its columns (left, right, or one)."""
-    columns = [n for n in own if n.endswith("_deg") and not n.endswith("_3d_deg") and n != "signal_deg"]
+    columns = angle_columns(own, space=False)
     groups: dict[str, list[str]] = {}
     for name in columns:
-        joint = name.removesuffix("_deg").removeprefix("left_").removeprefix("right_")
+        joint = joint_of(name)
         groups.setdefault(joint, []).append(name)
     if wanted is not None:
         chosen = {}
         for w in wanted:
-            joint = w.removesuffix("_deg").removeprefix("left_").removeprefix("right_")
+            joint = joint_of(w)
             names = [w] if w in own else groups.get(w)
             if not names:
                 raise PoseAnalyzerError(f"no angle {w!r} in this session; there are {', '.join(groups)}")
