@@ -11,7 +11,7 @@ from pose_analyzer.cli.common import JsonOption, console, print_json
 from pose_analyzer.cli.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from pose_analyzer.exercise.judgement import FormScore
+    from pose_analyzer.exercise.findings import FormScore
     from pose_analyzer.exercise.reference import Reference
 
 

@@ -14,7 +14,8 @@ from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise.build import FaultySet, build_reference, with_limits, with_signatures
 from pose_analyzer.exercise.counter import RepetitionCounter
 from pose_analyzer.exercise.features import Array, facing, form_features
-from pose_analyzer.exercise.judgement import FormScore, judge
+from pose_analyzer.exercise.findings import FormScore
+from pose_analyzer.exercise.judgement import judge
 from pose_analyzer.exercise.profile import ExerciseProfile, load_profile
 from pose_analyzer.exercise.recording import Repetition, RepetitionRecorder, repetition_of
 from pose_analyzer.exercise.reference import Reference

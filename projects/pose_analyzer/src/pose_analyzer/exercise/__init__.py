@@ -4,8 +4,8 @@ Exercise profiles, the repetition state machine, references of good repetitions,
 """
 
 from pose_analyzer.exercise.counter import RepetitionCounter, RepState
+from pose_analyzer.exercise.findings import Finding, FormScore
 from pose_analyzer.exercise.form import FormScorer
-from pose_analyzer.exercise.judgement import Finding, FormScore
 from pose_analyzer.exercise.profile import Cue, ExerciseProfile, Limit, list_profiles, load_profile
 from pose_analyzer.exercise.recognizer import ExerciseRecognizer
 from pose_analyzer.exercise.reference import Reference, list_references, load_reference

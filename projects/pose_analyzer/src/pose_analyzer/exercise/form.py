@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 
 from pose_analyzer.errors import ExerciseError
-from pose_analyzer.exercise.judgement import Finding, FormScore, judge
+from pose_analyzer.exercise.findings import Finding, FormScore
+from pose_analyzer.exercise.judgement import judge
 from pose_analyzer.exercise.profile import ExerciseProfile, load_profile
 from pose_analyzer.exercise.recording import Repetition, RepetitionRecorder
 from pose_analyzer.exercise.reference import Reference
@@ -19,6 +20,25 @@ class FormScorer:
 
     A repetition is judged when the counter tells it, that is when it is over. The same fault of the same person is told
     again only after `cooldown_s`; `scores` keeps every repetition all the same.
+
+    An event's `value` is `degrees`, its `unit` "deg" (or "s"), its `message` one sentence, its `frames` the frame that shows the
+    deviation best, its `start_s` and `end_s` the repetition's. Its `data`, all plain JSON:
+
+    | key | what |
+    |---|---|
+    | `fault` | name of a fault (`faults`), `depth_loss`, `half_range`, `rushed_tempo`, or `deviation` for what has no name |
+    | `joint` | part of the score that loses points: `knee`, `trunk`, `back`, `shoulder`, `elbow`, `hip`, `symmetry`, `range`, `tempo` |
+    | `side` | "left", "right" (the person's), "both" or "" |
+    | `keypoints` | names of the keypoints to colour, for example `["left_hip", "left_knee", "left_ankle"]`; empty for tempo |
+    | `phase` | the profile's name of the phase ("bottom"); "all" for tempo |
+    | `degrees` | size of the deviation, in `unit` |
+    | `value`, `reference_mean`, `reference_spread` | what was measured, and what good repetitions have there, in `unit` |
+    | `unit` | "deg" or "s" |
+    | `evidence`, `severity` | deviation in spreads; "slight", "clear" or "strong" |
+    | `repetition`, `score` | the counter's number (0 = partial); 0..100 of this repetition |
+    | `view_deg`, `reference_sample` | view of the reference that served; its sample beside which to draw the evidence, -1 = none |
+    | `not_judged` | faults that cannot be seen from here |
+    | `level` | "warn" |
 
     Args:
         reference: How it is done well.
@@ -105,7 +125,8 @@ class FormScorer:
         return True
 
     def _event(self, repetition: Repetition, score: FormScore, finding: Finding) -> Event:
-        data = finding.data() | {"level": "warn", "repetition": score.number, "score": round(score.score, 1), "view_deg": score.view_deg}
+        data = finding.data() | {"level": "warn", "repetition": score.number, "score": round(score.score, 1)}
+        data |= {"view_deg": score.view_deg, "not_judged": list(score.not_judged)}
         return Event(
             type=EventType.FORM_DEVIATION,
             stream_id=self.stream_id,

@@ -7,9 +7,8 @@ score is 100 less the points each joint lost; the parts always add up.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from pose_analyzer.exercise.build import WINDOW
 from pose_analyzer.exercise.dtw import onto
 from pose_analyzer.exercise.faults import GENERIC, JOINT_OF, RULES, phase_words, range_features
 from pose_analyzer.exercise.features import FORM_FEATURES, SIDES, Array
+from pose_analyzer.exercise.findings import Finding, FormScore, keypoints_of, severity_of
 from pose_analyzer.exercise.profile import ExerciseProfile
 from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, Repetition, leading_side
 from pose_analyzer.exercise.reference import Reference, ReferenceView
@@ -42,96 +42,16 @@ _BESIDE = 0.4
 _LEAST_DEG = {"asymmetry": 5.0, "depth_loss": 8.0, "rounded_back": 10.0, "knee_valgus": 4.0}
 _MOST_DEG = {"rounded_back": 50.0, "depth_loss": 45.0, "knee_valgus": 25.0, "forward_lean": 25.0, "asymmetry": 25.0, "elbow_drift": 35.0}
 _CHARGED = {r.name: r.joint for r in RULES} | {"depth_loss": "range", "rushed_tempo": "tempo", "deviation": "other"}
+# Feature without side -> the joint that shows it, where that is not the joint that loses points.
+_JOINTS_SHOWN = {
+    "knee_difference": "knee",
+    "elbow_difference": "elbow",
+    "shoulder_difference": "shoulder",
+    "hip_tilt": "hip",
+    "shoulder_tilt": "shoulder",
+    "wrist_tilt": "wrist",
+} | dict(JOINT_OF)
 _PHASES = np.array(PHASE_OF_SAMPLE)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that is not as in the reference.
-
-    Args:
-        fault: Name: a fault of `faults`, `depth_loss`, `half_range`, `rushed_tempo`, or `deviation`.
-        joint: Where points are lost.
-        side: "left", "right", "both" or "".
-        phase: As the profile calls it: "top", "down", "bottom", "up"; "all" for tempo.
-        degrees: Deviation from the reference; for tempo seconds too few.
-        value: What was measured.
-        reference_mean, reference_spread: What the reference has there.
-        unit: "deg" or "s".
-        evidence: Deviation in spreads.
-        frame: Index of the frame that shows it best.
-        sample: Of the reference's samples, the one that shows it best; -1 for tempo.
-        message: One sentence.
-    """
-
-    fault: str
-    joint: str
-    side: str
-    phase: str
-    degrees: float
-    value: float
-    reference_mean: float
-    reference_spread: float
-    unit: str
-    evidence: float
-    frame: int
-    sample: int
-    message: str
-
-    def data(self) -> dict[str, Any]:
-        """Numbers and words for an event."""
-        return {
-            "fault": self.fault,
-            "joint": self.joint,
-            "side": self.side,
-            "phase": self.phase,
-            "degrees": round(self.degrees, 2),
-            "value": round(self.value, 2),
-            "reference_mean": round(self.reference_mean, 2),
-            "reference_spread": round(self.reference_spread, 2),
-            "unit": self.unit,
-            "evidence": round(self.evidence, 2),
-            "reference_sample": self.sample,
-        }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FormScore:
-    """How well one repetition was done.
-
-    Args:
-        track_id: Whose.
-        number: The counter's number, 0 for a partial repetition.
-        start_s, end_s: Media clock.
-        score: 0..100; NaN when the view has no reference.
-        parts: Joint -> points lost; 100 less their sum is the score.
-        findings: By strength.
-        azimuth_deg: From where it was seen, from the leading side.
-        view_deg: Which view of the reference served; NaN = none.
-        distance: Warping distance per step, in scales.
-        distance_limit: What held-out good repetitions stay under.
-        not_judged: Faults that this view does not show.
-        evidence: Fault -> strongest evidence, told or not.
-    """
-
-    track_id: int
-    number: int
-    start_s: float
-    end_s: float
-    score: float
-    parts: Mapping[str, float]
-    findings: tuple[Finding, ...]
-    azimuth_deg: float
-    view_deg: float
-    distance: float
-    distance_limit: float
-    not_judged: tuple[str, ...]
-    evidence: Mapping[str, float] = field(default_factory=dict)
-
-    @property
-    def unusual(self) -> bool:
-        """Whether the movement as a whole is unlike any held-out good repetition."""
-        return self.distance > self.distance_limit
 
 
 class _Candidate(NamedTuple):
@@ -391,6 +311,8 @@ class _Judge:
             evidence=evidence,
             frame=self.repetition.frame_at((self.repetition.reached_s + self.repetition.left_s) / 2),
             sample=-1,
+            keypoints=(),
+            severity=severity_of(evidence, self._limit("rushed_tempo")),
             message=f"rushed: {moving_s:.1f} s for the repetition; reference {usual_s:.1f} ± {usual_s * spread:.1f} s",
         )
 
@@ -459,6 +381,8 @@ class _Judge:
             evidence=c.evidence,
             frame=self.repetition.frame_at(float(self.times_s[own[len(own) // 2]])),
             sample=sample,
+            keypoints=keypoints_of(_JOINTS_SHOWN.get(_plain(self.names[c.column]), joint), side),
+            severity=severity_of(c.evidence, self._limit(fault)),
             message=f"{said} {self.words[phase]}; {value:.0f}°, reference {mean:.0f} ± {spread:.0f}°",
         )
 
