@@ -71,6 +71,11 @@ def trunk_anchors(xy: NDArray[np.float64], boxes_xyxy: NDArray[np.float64]) -> N
     return boxes_xyxy + np.concatenate([shift, shift], axis=1)
 
 
+def trunk_hidden(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(n,) people a part of whose trunk is not seen, by (n, k, 2) px joints of `BODY`."""
+    return np.isnan(xy[:, TRUNK, 0]).any(1)
+
+
 def box_around(boxes_xyxy: NDArray[np.float64], middle: NDArray[np.float64]) -> NDArray[np.float64]:
     """(m, 2, 2) px corners of (m, 4) boxes relative to (m, 1, 2) middles."""
     return boxes_xyxy.reshape(-1, 2, 2) - middle

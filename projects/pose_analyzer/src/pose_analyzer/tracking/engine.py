@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pose_analyzer.tracking.alone import follow
 from pose_analyzer.tracking.appearance import Appearance
 from pose_analyzer.tracking.association import iou_matrix
 from pose_analyzer.tracking.camera_motion import CameraMotion
@@ -102,6 +103,7 @@ class Engine:
         remember: Fills them.
         joints: (n, k, 2) px and (n, k) confidence of the joints it compares, from the poses and their order.
         anchors: (n, 4) px boxes whose centres move with the body, from the joints and the boxes; default the detected boxes.
+        hidden: (n,) whose anchors the association corrects, from the joints; default nobody's.
     """
 
     def __init__(
@@ -114,9 +116,10 @@ class Engine:
         remember: Remember | None = None,
         joints: Callable[[Poses, NDArray[np.intp]], tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
         anchors: Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]] | None = None,
+        hidden: Callable[[NDArray[np.float64]], NDArray[np.bool_]] | None = None,
     ) -> None:
         self._rules, self._associate, self._appearance, self._remember = rules, associate, appearance, remember
-        self._joints, self._anchors = joints, anchors
+        self._joints, self._anchors, self._hidden = joints, anchors, hidden
         looks = {} if appearance is None else {"look": (appearance.size,), "views": ()}
         self._columns = {**(columns or {}), **looks}
         self.reset()
@@ -131,6 +134,8 @@ class Engine:
 
     def update(self, poses: Poses, timestamp_s: float, image: NDArray[np.uint8] | None) -> Poses:
         """The same rows with ids; see `Tracker.update`."""
+        if (image is None or not self._looks_at_images) and self._alone(poses, timestamp_s):
+            return _with_ids(poses, self.tracks.ids.copy())
         ids = np.full(len(poses), -1, np.int64)
         if self.tracks.usable(timestamp_s):
             # In an order of their own, so that nothing below depends on the order of the rows.
@@ -140,6 +145,33 @@ class Engine:
             view = self._view(poses, order, float(timestamp_s), image)
             ids[order] = self._identify(view, first=first)
         return _with_ids(poses, ids)
+
+    @property
+    def _looks_at_images(self) -> bool:
+        return self._camera is not None or self._appearance is not None
+
+    def _alone(self, poses: Poses, now_s: float) -> bool:
+        """One person known, one detected, and no doubt: everything the general way does then, in short. False = nothing was done."""
+        tracks = self.tracks
+        if len(poses.scores) != 1 or len(tracks) != 1 or not tracks.awaited(now_s) or poses.scores[0] < self._rules.start_score:
+            return False
+        view = None
+        if self._remember is None:
+            box = poses.boxes_xyxy[0].tolist()
+        else:
+            view = self._view(poses, np.zeros(1, np.intp), float(now_s), None)
+            if self._hidden is not None and self._hidden(view.joints_xy).any():
+                return False
+            box = view.anchors_xyxy[0].tolist()
+        if not follow(tracks.motion, box, float(now_s)):
+            return False
+        tracks.now_s = float(now_s)
+        self.gallery.forget_old(now_s)
+        tracks.hits[0] += 1
+        tracks.state[0] = TrackState.TRACKED
+        if self._remember is not None and view is not None:
+            self._remember(view, tracks, np.zeros(1, np.intp))
+        return True
 
     def _forget(self, now_s: float) -> None:
         tracks = self.tracks

@@ -31,7 +31,7 @@ INITIAL_SPEED_SIZES_PER_S = 1.0
 MEASUREMENT_SIZES = 0.04
 """Standard deviation of a detected centre, width or height, in sizes."""
 
-_MIN_SIZE_PX = 1.0  # below it, noise in proportion to the size would vanish and with it the gate
+MIN_SIZE_PX = 1.0  # below it, noise in proportion to the size would vanish and with it the gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class BoxPrediction:
     @property
     def boxes_xyxy(self) -> NDArray[np.float64]:
         """(t, 4) px; never narrower than 1 px."""
-        centre, half = self.position[:, :2], np.maximum(self.position[:, 2:], _MIN_SIZE_PX) / 2
+        centre, half = self.position[:, :2], np.maximum(self.position[:, 2:], MIN_SIZE_PX) / 2
         return np.concatenate([centre - half, centre + half], axis=1)
 
     def centre_distance(self, boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -123,6 +123,16 @@ class BoxKalman:
         self._position, self._velocity, self._covariance = self._position[rows], self._velocity[rows], self._covariance[:, rows]
         self.seen_s = self.seen_s[rows]
 
+    def only(self) -> tuple[list[float], list[float], list[list[float]], float]:
+        """Position, velocity, the three covariances and the time seen of the only box, as plain numbers."""
+        return self._position[0].tolist(), self._velocity[0].tolist(), self._covariance[:, 0].tolist(), float(self.seen_s[0])
+
+    def set_only(self, coordinates: list[tuple[float, ...]], now_s: float) -> None:
+        """Write the only box: position, velocity and the three covariances of each of the four coordinates."""
+        self._position[0], self._velocity[0], *covariance = zip(*coordinates, strict=True)
+        self._covariance[:, 0] = covariance
+        self.seen_s[0] = now_s
+
     def warp(self, affine: NDArray[np.float64]) -> None:
         """Carry all boxes into another view of the same camera.
 
@@ -183,7 +193,7 @@ def _to_state(boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
 
 def _size(state: NDArray[np.float64]) -> NDArray[np.float64]:
     """(t, 1) px, the longer side."""
-    return np.maximum(np.maximum(state[:, 2:3], state[:, 3:4]), _MIN_SIZE_PX)
+    return np.maximum(np.maximum(state[:, 2:3], state[:, 3:4]), MIN_SIZE_PX)
 
 
 def _measurement_variance(state: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,8 +12,8 @@ from pose_analyzer.tracking.kalman import BoxPrediction
 # within half a body length: so far the centre moves when somebody drops to the floor. The longer sides must agree by
 # a factor of 3: whoever lies with head or feet to the camera shows the breadth of the shoulders, a third of the stature.
 LONE_GATE = 13.8
-_LONE_DISTANCE = 0.5
-_LONE_SIZE_RATIO = 3.0
+LONE_DISTANCE = 0.5
+LONE_SIZE_RATIO = 3.0
 
 
 def match_lone(prediction: BoxPrediction, boxes: NDArray[np.float64], high: NDArray[np.bool_], track_of: NDArray[np.intp]) -> None:
@@ -49,7 +49,7 @@ def _alike(state: NDArray[np.float64], boxes: NDArray[np.float64], expected: NDA
     """(t, n) whether boxes of (t, 4) states are about as large as (n, 4) px boxes, and near to them or expected there."""
     known = state[:, 2:].max(1).clip(1)[:, None]
     seen = (boxes[:, 2:] - boxes[:, :2]).max(1).clip(1)[None]
-    similar = np.maximum(known / seen, seen / known) <= _LONE_SIZE_RATIO
+    similar = np.maximum(known / seen, seen / known) <= LONE_SIZE_RATIO
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     distance = np.linalg.norm(state[:, None, :2] - centres, axis=-1) / np.maximum(known, seen)
-    return similar & ((distance <= _LONE_DISTANCE) | expected)
+    return similar & ((distance <= LONE_DISTANCE) | expected)

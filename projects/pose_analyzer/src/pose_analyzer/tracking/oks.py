@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pose_analyzer.tracking.appearance import Appearance, create_appearance
 from pose_analyzer.tracking.association import iou_matrix, iou_pairs, oks_pairs
-from pose_analyzer.tracking.body import BODY, BODY_SIGMAS, LIMB_SPEED, TRUNK, body_points, box_around, trunk_anchors
+from pose_analyzer.tracking.body import BODY, BODY_SIGMAS, LIMB_SPEED, TRUNK, body_points, box_around, trunk_anchors, trunk_hidden
 from pose_analyzer.tracking.bytetrack import match
 from pose_analyzer.tracking.engine import Engine, Rules, View
 from pose_analyzer.tracking.kalman import BoxPrediction
@@ -90,7 +90,14 @@ class OksTracker:
         # Joints and the box's corners relative to the trunk's middle, as they were seen last.
         columns = {"pose": (len(BODY), 2), "box": (2, 2)}
         self._engine = Engine(
-            rules, self._associate, appearance=looks, columns=columns, remember=self._remember, joints=body_points, anchors=trunk_anchors
+            rules,
+            self._associate,
+            appearance=looks,
+            columns=columns,
+            remember=self._remember,
+            joints=body_points,
+            anchors=trunk_anchors,
+            hidden=trunk_hidden,
         )
 
     @classmethod
@@ -148,7 +155,7 @@ class OksTracker:
         joints, seen = (middle[:, None] + tracks.columns["pose"])[t], xy[n]
         # A trunk that is seen whole says itself how far it has gone; one that is hidden in part is placed less exactly.
         shift = centre[n] - middle[t]
-        partly = np.isnan(xy[:, TRUNK, 0]).any(1)[n]
+        partly = trunk_hidden(xy)[n]
         if partly.any():
             by_joints = _shift(seen[partly] - joints[partly], confidence[n[partly]])
             # Without a common joint, the boxes' middles have to do.
@@ -221,7 +228,7 @@ def _mean_move(move: NDArray[np.float64], confidence: NDArray[np.float64]) -> ND
 def _place_half_hidden(view: View, prediction: BoxPrediction, tracks: Tracks, track_of: NDArray[np.intp]) -> None:
     """Move the anchors of matched people whose trunk is hidden in part to where its seen joints say that it is; writes into `view`."""
     joined = np.flatnonzero(track_of >= 0)
-    joined = joined[np.isnan(view.joints_xy[joined[:, None], TRUNK, 0]).any(1)]
+    joined = joined[trunk_hidden(view.joints_xy[joined])]
     if not len(joined):
         return
     xy, confidence = view.joints_xy[joined], view.joints_confidence[joined]

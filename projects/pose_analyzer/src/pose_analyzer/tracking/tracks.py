@@ -72,6 +72,14 @@ class Tracks:
             return np.ones(len(self), bool)
         return self.now_s - self.motion.seen_s > self._lost_s + TIME_TOLERANCE_S
 
+    def awaited(self, now_s: float) -> bool:
+        """Whether the only row is confirmed, and not `expired`, in a frame of `now_s` that is `usable`."""
+        before_s = self.now_s
+        if before_s is None or self.state[0] == TrackState.UNCONFIRMED or not before_s <= now_s < math.inf:
+            return False
+        blind = now_s - before_s > max(self._lost_s, BLIND_S) + TIME_TOLERANCE_S
+        return not blind and float(before_s - self.motion.seen_s[0]) <= self._lost_s + TIME_TOLERANCE_S
+
     def add(self, boxes_xyxy: NDArray[np.floating], now_s: float) -> NDArray[np.intp]:
         """(m,) rows of (m, 4) px boxes seen for the first time, unconfirmed."""
         first, m = len(self), len(boxes_xyxy)
