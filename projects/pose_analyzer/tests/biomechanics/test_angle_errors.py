@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pose_analyzer.biomechanics import ANGLE_NAMES, MEASURED_NAMES, fill_keypoint_sigma, joint_angles, lift, measure_angles
+from pose_analyzer.biomechanics import (
+    ANGLE_NAMES,
+    MEASURED_NAMES,
+    fill_keypoint_sigma,
+    joint_angles,
+    lift,
+    measure_angles,
+    picture_errors,
+    strict,
+)
 from pose_analyzer.biomechanics.agreement import agreement
 from pose_analyzer.biomechanics.calibration import balanced_scale, coverage, fit_angle, fit_keypoints
 from pose_analyzer.biomechanics.keypoint_sigma import SigmaModel, default_sigma_model, similarity
@@ -191,3 +200,45 @@ def test_intraclass_correlation_of_shrout_and_fleiss():
     rest = (((one - means) - (one.mean() - means.mean())) ** 2 + ((two - means) - (two.mean() - means.mean())) ** 2).sum() / (n - 1)
     expected = (between - rest) / (between + rest + k * (judges - rest) / n)
     assert agreement(one, two).icc == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("people", ["squatting", "oblique"])
+def test_errors_in_the_picture_are_those_of_the_full_measurement(people, request):
+    poses = request.getfixturevalue(people)
+    full, quick = measure_angles(poses, timestamp_s=0.0), picture_errors(joint_angles(poses, timestamp_s=0.0), poses)
+    same = [name for name in ANGLE_NAMES if "_3d" not in name and "abduction" not in name and "shoulder_flexion" not in name]
+    columns, others = (
+        [full.names.index(n) for n in same if "_in_plane" not in n],
+        [quick.names.index(n) for n in same if "_in_plane" not in n],
+    )
+    np.testing.assert_allclose(quick.sigma_deg[:, others], full.sigma_deg[:, columns], rtol=1e-9)
+    assert np.isfinite(quick.sigma_deg[0, quick.names.index("trunk_lean_deg")])
+    np.testing.assert_array_equal(quick.value_deg[:, others], full.value_deg[:, columns])
+
+
+def test_an_angle_without_a_reading_has_no_error(squatting):
+    hidden = squatting.keypoint_confidence.copy()
+    hidden[0, BLAZEPOSE_33.index("left_knee")] = 0.1
+    poses = squatting.replace(keypoint_confidence=hidden)
+    angles = picture_errors(joint_angles(poses, timestamp_s=0.0), poses)
+    assert np.isnan(angles.sigma_deg[np.isnan(angles.value_deg)]).all()
+    assert np.isnan(angles.sigma_deg[0, angles.names.index("left_knee_flexion_deg")])
+    assert np.isfinite(angles.sigma_deg[0, angles.names.index("right_knee_flexion_deg")])
+
+
+def test_strict_evidence_takes_readings_away_and_changes_none():
+    truth = scene_for("squat", azimuth_deg=0, reps=1, width=480, height=640, fps=10).truth_at(12)  # the arms, held out, point at the camera
+    poses = truth.poses().replace(keypoint_confidence=np.ones((1, 33)))
+    angles = picture_errors(joint_angles(poses, timestamp_s=0.0), poses)
+    sure = strict(angles, poses)
+    kept = np.isfinite(sure.value_deg)
+    assert not kept[0, angles.names.index("left_elbow_flexion_deg")]
+    assert kept[0, angles.names.index("left_knee_flexion_deg")]
+    np.testing.assert_array_equal(sure.value_deg[kept], angles.value_deg[kept])
+    with pytest.raises(ValidationError, match="picture_errors"):
+        strict(joint_angles(poses, timestamp_s=0.0), poses)
+
+
+def test_errors_of_nobody_are_none():
+    nobody = Poses.empty(BLAZEPOSE_33)
+    assert picture_errors(joint_angles(nobody, timestamp_s=0.0), nobody).sigma_deg.shape == (0, len(ANGLE_NAMES))

@@ -12,7 +12,7 @@ from pose_analyzer.biomechanics.geometry import (
 from pose_analyzer.biomechanics.ground import GroundPlane, focal_px_from_fov, metres_per_px, metres_per_px_of_line, positions_m, stature_px
 from pose_analyzer.biomechanics.keypoint_sigma import fill_keypoint_sigma
 from pose_analyzer.biomechanics.lifting import lift
-from pose_analyzer.biomechanics.measure import MEASURED_NAMES, measure_angles
+from pose_analyzer.biomechanics.measure import MEASURED_NAMES, measure_angles, picture_errors, strict
 from pose_analyzer.biomechanics.movement import bar_path, path_shape, range_of_motion, squat_depth, stability, symmetry, tempo
 from pose_analyzer.biomechanics.opensim import joint_series, read_motion
 from pose_analyzer.biomechanics.segments import SEGMENT_NAMES, segment_angles
@@ -48,6 +48,7 @@ __all__ = [
     "metres_per_px",
     "metres_per_px_of_line",
     "path_shape",
+    "picture_errors",
     "plane_disagreement_deg",
     "positions_m",
     "range_of_motion",
@@ -57,6 +58,7 @@ __all__ = [
     "squat_depth",
     "stability",
     "stature_px",
+    "strict",
     "symmetry",
     "tempo",
     "unwrap_deg",

@@ -78,6 +78,10 @@ SPACE_NAMES: tuple[str, ...] = tuple(f"{name}_3d_deg" for name in (*_ALL_2D, *PL
 
 _IN_PLANE_OF = [ANGLE_NAMES.index(name.replace("_in_plane", "")) for name in IN_PLANE_NAMES]
 
+_ERRORS = {f"{name}_deg": column for column, name in enumerate(_ALL_2D)}
+_ERRORS |= {name: _ERRORS[name.replace("_in_plane", "")] for name in IN_PLANE_NAMES}
+_WITH_ERROR, _ERROR_OF = [ANGLE_NAMES.index(name) for name in _ERRORS], list(_ERRORS.values())
+
 _OFFSET_DEG = np.array([-90.0 if "dorsiflexion" in name else 0.0 for name in _ALL_2D])
 _VERTICAL = np.array([name.endswith("_lean") for name in _ALL_2D])
 
@@ -180,6 +184,18 @@ def segments_in_picture(poses: Poses, *, min_confidence: float) -> tuple[tuple[s
     u, v, complete = segments(poses.keypoints_xy, usable, _plan(poses.skeleton))
     there = complete[..., None]
     return tuple(f"{name}_deg" for name in _ALL_2D), np.where(there, u, np.nan), np.where(there, v, np.nan)
+
+
+def propagated_in_picture(poses: Poses, sigma_px: NDArray[np.float32]) -> tuple[list[int], list[int], Array]:
+    """First-order errors of the angles in the picture.
+
+    Returns:
+        Columns of `ANGLE_NAMES`, the column of the errors that belongs to each, and the (n, a) errors in degrees.
+    """
+    plan = _plan(poses.skeleton)
+    u, v, _ = segments(poses.keypoints_xy, np.isfinite(poses.keypoints_xy).all(-1), plan)
+    v[:, _VERTICAL] = (0.0, -1.0)
+    return _WITH_ERROR, _ERROR_OF, sigma_deg(u, v, sigma_px, plan)
 
 
 def _in_order(flat: Array, stand_ins: Array, planes: Array, space: Array, planes_in_space: Array) -> Array:

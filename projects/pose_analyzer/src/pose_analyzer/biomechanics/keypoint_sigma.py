@@ -66,9 +66,12 @@ class SigmaModel:
 
     def keypoint_sigma_px(self, poses: Poses) -> NDArray[np.float32]:
         """(n, k) px, standard deviation of each coordinate; NaN where a keypoint is missing."""
-        features = sigma_features(poses)
-        features = np.clip(np.where(np.isnan(features), self.usual, features), self.lowest, self.highest)
-        sigma = person_size_px(poses)[:, None] * np.exp(_bases(self, poses.skeleton) + features @ self.weights)
+        # The first feature is a keypoint's, the others are the person's.
+        person = _person_features(poses)
+        person = np.where(np.isnan(person), self.usual[1:], person)
+        person = np.minimum(np.maximum(person, self.lowest[1:]), self.highest[1:]) @ self.weights[1:]
+        doubt = np.minimum(np.maximum(_doubt(poses), self.lowest[0]), self.highest[0])
+        sigma = person_size_px(poses)[:, None] * np.exp(_bases(self, poses.skeleton) + self.weights[0] * doubt + person[:, None])
         return np.where(poses.visible, sigma, np.nan).astype(np.float32)
 
     def scaled(self, angles: Angles) -> Angles:
@@ -173,26 +176,33 @@ def sigma_features(poses: Poses) -> Array:
     from those in space, seen from afar and fitted by shift and scale (median over the joints, in thirtieths of the size).
     shoulder_breadth: as seen, in thirds of the size.
     """
-    xy = poses.keypoints_xy.astype(np.float64)
+    per_person = _person_features(poses)
+    spread = np.broadcast_to(per_person[:, None], (*poses.keypoint_confidence.shape, per_person.shape[-1]))
+    return np.concatenate([_doubt(poses)[..., None], spread], axis=-1)
+
+
+def _doubt(poses: Poses) -> Array:
+    return np.log(1.02 - poses.keypoint_confidence.astype(np.float64))
+
+
+def _person_features(poses: Poses) -> Array:
+    """(n, 5) all features but the first, which are alike for a person's keypoints; NaN where one cannot be told."""
     confidence = poses.keypoint_confidence.astype(np.float64)
     body, ends = _points(poses.skeleton)
     size = person_size_px(poses)
+    joints = poses.keypoints_xy[:, ends].astype(np.float64)
+    breadth = joints[:, 0] - joints[:, 1]
+    trunk = 0.5 * (joints[:, 0] + joints[:, 1] - joints[:, 2] - joints[:, 3])
     with np.errstate(divide="ignore", invalid="ignore"):
-        shoulders, hips = xy[:, ends[:2]], xy[:, ends[2:]]
-        trunk = shoulders.mean(1) - hips.mean(1)
-        per_person = np.stack(
-            [
-                100.0 / size,
-                1.0 - confidence[:, body].mean(1),
-                np.abs(trunk[:, 0]) / np.linalg.norm(trunk, axis=-1),
-                30.0 * _disagreement_px(poses, body) / size,
-                3.0 * np.linalg.norm(shoulders[:, 0] - shoulders[:, 1], axis=-1) / size,
-            ],
-            axis=-1,
-        )
-    per_person = np.where(np.isfinite(per_person), per_person, np.nan)
-    spread = np.broadcast_to(per_person[:, None], (*confidence.shape, per_person.shape[-1]))
-    return np.concatenate([np.log(1.02 - confidence)[..., None], spread], axis=-1)
+        features = [
+            100.0 / size,
+            1.0 - confidence[:, body].mean(1),
+            np.abs(trunk[:, 0]) / np.hypot(trunk[:, 0], trunk[:, 1]),
+            30.0 * _disagreement_px(poses, body) / size,
+            3.0 * np.hypot(breadth[:, 0], breadth[:, 1]) / size,
+        ]
+    stacked = np.array(features).T
+    return np.where(np.isfinite(stacked), stacked, np.nan)
 
 
 def _disagreement_px(poses: Poses, body: NDArray[np.intp]) -> Array:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from pose_analyzer.biomechanics import joint_angles
+from pose_analyzer.biomechanics import joint_angles, picture_errors, strict
 from pose_analyzer.detection import PoseDetector, create_detector
 from pose_analyzer.errors import PipelineError
 from pose_analyzer.exercise import RepetitionCounter, RepState, load_profile
@@ -183,13 +183,14 @@ class Pipeline:
             with _stage("measure", timings):
                 known = poses.track_ids >= 0
                 tracked = poses if known.all() else poses[known]
-                wanted = self.settings.angles
-                angles = joint_angles(tracked, timestamp_s=now, min_confidence=wanted.min_confidence, planes=wanted.planes)
+                angles = self._measure(tracked, now)
             with _stage("count", timings):
                 events = self._presence.update(tracked.track_ids.tolist(), frame)
                 if self._counter is not None:
                     events += self._counter.update(angles, timestamp_s=now, frame_index=frame.index)
                     repetitions = {t: self._counter.state(t) for t in tracked.track_ids.tolist()}
+                if self.settings.angles.evidence == "strict":  # only now: counting does well with less certain readings
+                    angles = strict(angles, tracked)
         except _StageFailedError as failure:
             self._note_failure(failure, frame)
             nobody = Poses.empty(self.detector.skeleton)
@@ -204,6 +205,11 @@ class Pipeline:
             repetitions=repetitions,
             timings_s=timings,
         )
+
+    def _measure(self, people: Poses, now: float) -> Angles:
+        wanted = self.settings.angles
+        angles = joint_angles(people, timestamp_s=now, min_confidence=wanted.min_confidence, planes=wanted.planes)
+        return picture_errors(angles, people) if wanted.errors or wanted.evidence == "strict" else angles
 
     def flush(self) -> list[Event]:
         """End of the stream: what is still in progress becomes events."""
