@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pose_analyzer.smoothing.tracks import body_height_px, with_positions
 from shared_utils.data_models import Poses
 from shared_utils.errors import ValidationError
 
@@ -24,6 +25,10 @@ Array = NDArray[np.float64]
 
 # World landmarks are in metres of a person whose height the detector does not know.
 _NOMINAL_HEIGHT_M = 1.7
+
+
+_Slots = NDArray[np.intp] | slice
+"""Places of some people in the arrays of states; a slice, which copies nothing, for one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +69,12 @@ class _Pool:
     def __init__(self, size: int, k: int, d: int) -> None:
         self.value, self.rate, self.seen_s = np.zeros((size, k, d)), np.zeros((size, k, d)), np.full((size, k), np.nan)
 
-    def take(self, slots: NDArray[np.intp]) -> _State:
+    def take(self, slots: _Slots) -> _State:
         seen_s = self.seen_s[slots]
         together = bool((seen_s == seen_s[0, 0]).all())
         return _State(self.value[slots], self.rate[slots], float(seen_s[0, 0]) if together else seen_s)
 
-    def put(self, slots: NDArray[np.intp], state: _State) -> None:
+    def put(self, slots: _Slots, state: _State) -> None:
         self.value[slots], self.rate[slots], self.seen_s[slots] = state.value, state.rate, state.seen_s
 
     def resized(self, size: int, k: int, used: list[int]) -> _Pool:
@@ -195,17 +200,18 @@ class OneEuroPoseFilter:
         if timestamp_s <= self._last_s:
             return poses
         self._last_s = timestamp_s = float(timestamp_s)
-        rows = np.flatnonzero(poses.track_ids >= 0)
         self._forget_lost(timestamp_s)
-        if not len(rows):
+        ids = poses.track_ids.tolist()
+        rows = slice(None) if min(ids, default=-1) >= 0 else np.flatnonzero(poses.track_ids >= 0)
+        ids = [i for i in ids if i >= 0]
+        if not ids:
             return poses
-        slots = self._slots_of(poses.track_ids[rows].tolist(), len(poses.skeleton), timestamp_s)
-        boxes = poses.boxes_xyxy[rows].astype(np.float64)
-        height_px = np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1), 1.0)[:, None]
+        slots = self._slots_of(ids, len(poses.skeleton), timestamp_s)
+        height_px = body_height_px(poses, rows)[:, None]
         changes = {"keypoints_xy": self._filtered(poses.keypoints_xy, rows, slots, self._pixels, timestamp_s, height_px)}
         if poses.world_xyz_m is not None:
             changes["world_xyz_m"] = self._filtered(poses.world_xyz_m, rows, slots, self._metres, timestamp_s, _NOMINAL_HEIGHT_M)
-        return poses.replace(**changes)
+        return with_positions(poses, changes)
 
     def forget(self, track_id: int) -> None:
         """Drop the state of one track; unknown ids are ignored."""
@@ -229,7 +235,7 @@ class OneEuroPoseFilter:
         for track_id in [i for i, seen_s in self._track_seen_s.items() if timestamp_s - seen_s > self._settings.max_gap_s]:
             self.forget(track_id)
 
-    def _slots_of(self, track_ids: list[int], k: int, timestamp_s: float) -> NDArray[np.intp]:
+    def _slots_of(self, track_ids: list[int], k: int, timestamp_s: float) -> _Slots:
         if self._slot and self._pixels.seen_s.shape[1] != k:
             raise ValidationError(f"the filter holds tracks of {self._pixels.seen_s.shape[1]} keypoints, got {k}; reset it first")
         if len(set(track_ids)) != len(track_ids):
@@ -240,6 +246,9 @@ class OneEuroPoseFilter:
         for track_id in new:
             self._slot[track_id] = self._free.pop()
         self._track_seen_s.update(dict.fromkeys(track_ids, timestamp_s))
+        if len(track_ids) == 1:
+            slot = self._slot[track_ids[0]]
+            return slice(slot, slot + 1)
         return np.array([self._slot[i] for i in track_ids], np.intp)
 
     def _grow(self, needed: int, k: int) -> None:
@@ -251,8 +260,8 @@ class OneEuroPoseFilter:
     def _filtered(
         self,
         x: NDArray[np.float32],
-        rows: NDArray[np.intp],
-        slots: NDArray[np.intp],
+        rows: NDArray[np.intp] | slice,
+        slots: _Slots,
         pool: _Pool,
         timestamp_s: float,
         scale: Array | float,

@@ -126,7 +126,19 @@ class TrackMemory:
         self._free = sorted(set(range(size)) - set(used), reverse=True)
 
 
-def body_height_px(poses: Poses, rows: NDArray[np.intp] | None = None) -> Array:
+def with_positions(poses: Poses, positions: Mapping[str, NDArray[np.float32]]) -> Poses:
+    """`poses` with other `keypoints_xy` and `world_xyz_m`, not validated again.
+
+    For filters whose result lies between readings: what was finite stays so, what was missing stays missing, and everything else
+    is what was validated before.
+    """
+    moved = object.__new__(Poses)
+    moved.__dict__.update(poses.__dict__)
+    moved.__dict__.update(positions)
+    return moved
+
+
+def body_height_px(poses: Poses, rows: NDArray[np.intp] | slice | None = None) -> Array:
     """(m,) longer side of each person's box in px, at least 1: about one body height, standing or lying."""
     boxes = (poses.boxes_xyxy if rows is None else poses.boxes_xyxy[rows]).astype(np.float64)
     return np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0), 1.0)
