@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pose_analyzer import reporting
 from shared_utils.data_models import Session
 
 if TYPE_CHECKING:
+    import supervision as sv
     from matplotlib.figure import Figure
+    from ultralytics.engine.results import Results
+
+    from pose_analyzer.reporting import FramePeople
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,36 @@ class PoseSession(Session):
     def save(self, folder: str | Path) -> list[Path]:
         """Write `result.json`, `series.parquet`, `series.csv` and `events.csv` into a folder."""
         return reporting.save_session(self, folder)
+
+    def export(self, path: str | Path, *, format: str, **options: Any) -> list[Path]:  # noqa: A002 - the word everybody uses
+        """Write it in another tool's format: csv, parquet, json, coco, mot, trc, opensim-mot.
+
+        Args:
+            path: File to write.
+            format: Which.
+            **options: Fields of `reporting.ExportOptions`, for example `track_id=2`, `units="mm"`.
+
+        Raises:
+            ChoiceError: The format or an option does not exist, or the session lacks what is needed.
+            SinkError: The file cannot be written.
+        """
+        return reporting.export_session(self, path, format=format, **options)
+
+    def people(self) -> Iterator[FramePeople]:
+        """The people of each frame that shows somebody, as `Poses`.
+
+        Raises:
+            ChoiceError: Keypoints were not kept.
+        """
+        return reporting.frames_of(self.series)
+
+    def to_supervision(self) -> Iterator[tuple[FramePeople, sv.KeyPoints, sv.Detections]]:
+        """The people of each frame as supervision's objects."""
+        return reporting.to_supervision(self.series)
+
+    def to_ultralytics(self) -> Iterator[Results]:
+        """The people of each frame as ultralytics' `Results`."""
+        return reporting.to_ultralytics(self)
 
     @classmethod
     def load(cls, folder: str | Path) -> PoseSession:

@@ -34,7 +34,9 @@ def angle_columns(names: Iterable[str], *, space: bool | None = None) -> list[st
         ['trunk_lean_deg']
     """
     found = [n for n in names if n.endswith("_deg") and not n.endswith(SIGMA_SUFFIX) and n != "signal_deg"]
-    return found if space is None else [n for n in found if n.endswith("_3d_deg") == space]
+    if space is None:
+        return found
+    return [n for n in found if n.endswith("_3d_deg")] if space else [n for n in found if not n.endswith(("_3d_deg", "_lifted_deg"))]
 
 
 def joint_of(angle: str) -> str:
