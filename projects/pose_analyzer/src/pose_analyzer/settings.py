@@ -78,6 +78,7 @@ class ExerciseSettings(SettingsModel):
     """What is counted."""
 
     name: str | None = Field(default=None, description="Exercise profile by name or path; none counts nothing.")
+    form: bool = Field(default=True, description="Judge the form of each repetition, where there is a reference of the exercise.")
 
 
 class OutputSettings(SettingsModel):

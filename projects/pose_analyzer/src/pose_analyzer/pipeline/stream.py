@@ -1,4 +1,4 @@
-"""One stream from frames to measurements: detect, identify, smooth, measure, count.
+"""One stream from frames to measurements: detect, identify, smooth, measure, count, judge.
 
 `Pipeline(...).run(source)` yields one `Update` per frame. The pipeline holds the state of one stream;
 a second stream needs a second pipeline (they may share a detector). The walk is causal: an update
@@ -18,8 +18,9 @@ from typing import Any, Self
 
 from pose_analyzer.biomechanics import joint_angles, picture_errors, strict
 from pose_analyzer.detection import PoseDetector, create_detector
-from pose_analyzer.errors import PipelineError
-from pose_analyzer.exercise import RepetitionCounter, RepState, load_profile
+from pose_analyzer.errors import ExerciseError, PipelineError
+from pose_analyzer.exercise import FormScorer, RepetitionCounter, RepState, list_references, load_profile, load_reference
+from pose_analyzer.pipeline.placement import PlacementAnalyzer
 from pose_analyzer.pipeline.presence import PresenceAnalyzer
 from pose_analyzer.settings import PoseSettings, SmoothingSettings, load_pose_settings
 from pose_analyzer.smoothing import PoseFilter, create_filter
@@ -121,6 +122,8 @@ class Pipeline:
         self._filter = make_filter(s.smoothing) if s.smoothing.enabled else None
         self._presence = PresenceAnalyzer(stream_id, leave_s=s.tracking.leave_s)
         self._counter = None if self._profile is None else RepetitionCounter(self._profile, stream_id=stream_id)
+        self._form = self._make_scorer(stream_id)
+        self._placement = PlacementAnalyzer(stream_id, None if self._profile is None else self._profile.name)
         self.detector.forget(stream_id)
 
     # --- use ----------------------------------------------------------------------------------------
@@ -173,6 +176,7 @@ class Pipeline:
         timings: dict[str, float] = {}
         now = frame.timestamp_s
         repetitions: dict[int, RepState] = {}
+        counted: list[Event] = []
         try:
             with _stage("detect", timings):
                 poses = self.detector.detect([frame.image], stream_ids=[self._current_stream])[0]
@@ -187,8 +191,13 @@ class Pipeline:
             with _stage("count", timings):
                 events = self._presence.update(tracked.track_ids.tolist(), frame)
                 if self._counter is not None:
-                    events += self._counter.update(angles, timestamp_s=now, frame_index=frame.index)
+                    counted = self._counter.update(angles, timestamp_s=now, frame_index=frame.index)
+                    events += counted
                     repetitions = {t: self._counter.state(t) for t in tracked.track_ids.tolist()}
+            with _stage("judge", timings):
+                if self._form is not None:
+                    events += self._form.update(tracked, counted, timestamp_s=now, frame_index=frame.index)
+                events += self._placement.update(tracked, angles, frame)
                 if self.settings.angles.evidence == "strict":  # only now: counting does well with less certain readings
                     angles = strict(angles, tracked)
         except _StageFailedError as failure:
@@ -206,6 +215,17 @@ class Pipeline:
             timings_s=timings,
         )
 
+    def _make_scorer(self, stream_id: str) -> FormScorer | None:
+        """A judge of form, where it is wanted and there is a reference of the exercise."""
+        profile = self._profile
+        if profile is None or profile.is_hold or not self.settings.exercise.form or profile.name not in list_references():
+            return None
+        try:
+            return FormScorer(load_reference(profile.name), profile=profile, stream_id=stream_id)
+        except ExerciseError as error:  # counting does without
+            _log.warning("form is not judged", reason=str(error))
+            return None
+
     def _measure(self, people: Poses, now: float) -> Angles:
         wanted = self.settings.angles
         angles = joint_angles(people, timestamp_s=now, min_confidence=wanted.min_confidence, planes=wanted.planes)
@@ -213,8 +233,11 @@ class Pipeline:
 
     def flush(self) -> list[Event]:
         """End of the stream: what is still in progress becomes events."""
-        events = [] if self._counter is None else self._counter.flush()
-        return events + self._presence.flush()
+        return self._finished() + self._presence.flush()
+
+    def _finished(self) -> list[Event]:
+        counted = [] if self._counter is None else self._counter.flush()
+        return counted + ([] if self._form is None else self._form.flush(counted))
 
     def restart(self) -> list[Event]:
         """Begin anew within the stream, as after a gap in which people may have changed places.
@@ -224,7 +247,7 @@ class Pipeline:
         Returns:
             What ended: repetitions under way, people who left when they were last seen.
         """
-        events = ([] if self._counter is None else self._counter.flush()) + self._presence.dismiss()
+        events = self._finished() + self._presence.dismiss()
         self._reset(self._current_stream)
         return events
 
