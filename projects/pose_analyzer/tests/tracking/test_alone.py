@@ -51,9 +51,8 @@ def _frames(steps, seed: int) -> list[tuple[float, Poses]]:
 
 def _memory(tracker) -> list[np.ndarray]:
     tracks = tracker._engine.tracks
-    position, velocity, covariance = tracks.motion._position, tracks.motion._velocity, tracks.motion._covariance
     known = [tracks.columns[name] for name in sorted(tracks.columns)]
-    return [position, velocity, covariance, tracks.motion.seen_s, tracks.ids, tracks.state, tracks.hits, tracks.started_s, *known]
+    return [tracks.motion._state, tracks.motion.seen_s, tracks.ids, tracks.state, tracks.hits, tracks.started_s, *known]
 
 
 @pytest.mark.parametrize("name", TRACKERS)

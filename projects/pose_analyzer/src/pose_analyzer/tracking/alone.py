@@ -30,30 +30,28 @@ def follow(motion: BoxKalman, box_xyxy: list[float], now_s: float) -> bool:
     Returns:
         False where there is doubt; `motion` is then as it was.
     """
-    position, velocity, (xx, xv, vv), seen_s = motion.only()
+    state, seen_s = motion.only()
+    before = [coordinate[0] for coordinate in state]
     dt = now_s - seen_s
     # NumPy's own exponential: the C library's may differ in the last bit.
     kept = float(np.exp(dt / -RESHAPING_S))
     turning = RESHAPING_S * (1 - kept)
     travels, keeps = (dt, dt, turning, turning), (1.0, 1.0, kept, kept)
-    size = max(position[2], position[3], MIN_SIZE_PX)
-    predicted = [
-        _predicted(position[i], velocity[i], xx[i], xv[i], vv[i], travels[i], keeps[i], _ACCELERATIONS[i] * size, dt) for i in range(4)
-    ]
+    size = max(before[2], before[3], MIN_SIZE_PX)
+    predicted = [_predicted(state[i], travels[i], keeps[i], _ACCELERATIONS[i] * size, dt) for i in range(4)]
     x1, y1, x2, y2 = box_xyxy
     measured = ((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1)
     deviation = MEASUREMENT_SIZES * max(measured[2], measured[3], MIN_SIZE_PX)
     noise = deviation * deviation
-    if not _belongs(position, predicted, measured, noise):
+    if not _belongs(before, predicted, measured, noise):
         return False
     motion.set_only([_corrected(m, noise, *p) for m, p in zip(measured, predicted, strict=True)], now_s)
     return True
 
 
-def _predicted(
-    x: float, v: float, xx: float, xv: float, vv: float, travel: float, kept: float, acceleration: float, dt: float
-) -> tuple[float, float, float, float, float]:
-    """Position, velocity and their covariances of one coordinate; see `BoxKalman.predict`."""
+def _predicted(state: list[float], travel: float, kept: float, acceleration: float, dt: float) -> tuple[float, float, float, float, float]:
+    """One coordinate at the time of the frame; see `BoxKalman.predict`."""
+    x, v, xx, xv, vv = state
     q, step = acceleration * acceleration, dt * dt
     gained = xv + travel * vv
     return (

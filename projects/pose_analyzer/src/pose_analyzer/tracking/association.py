@@ -60,14 +60,25 @@ def oks_pairs(
         >>> oks_pairs(here, there, variance_px2=np.array([[4.0, 4.0]]), weight=np.ones((1, 2))).round(3)  # exp(-1/2)
         array([0.607])
     """
-    difference = np.asarray(a_xy, np.float64) - b_xy
+    alike, _ = oks_and_trust(np.asarray(a_xy, np.float64) - b_xy, variance_px2=variance_px2, weight=weight)
+    return alike
+
+
+def oks_and_trust(
+    difference: NDArray[np.float64], *, variance_px2: NDArray[np.floating], weight: NDArray[np.floating]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """As `oks_pairs`, from the (p, k, 2) px differences, which are overwritten; besides, the (p,) sum of the weights that counted."""
     difference *= difference
     squared = difference[..., 0] + difference[..., 1]
-    common = ~np.isnan(squared)
-    trust = np.where(common, weight, 0.0)
+    unknown = np.isnan(squared)
+    trust = weight
+    if unknown.any():
+        trust = np.where(unknown, 0.0, weight)
+        squared[unknown] = 0.0
     total = trust.sum(-1)
-    alike = (np.exp(np.where(common, squared, 0.0) / (-2.0 * variance_px2)) * trust).sum(-1)
-    return alike / np.where(total > 0, total, 1.0)
+    alike = np.exp(squared / (-2.0 * variance_px2))
+    alike *= trust
+    return alike.sum(-1) / np.where(total > 0, total, 1.0), total
 
 
 def assign(cost: NDArray[np.float64], limit: float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

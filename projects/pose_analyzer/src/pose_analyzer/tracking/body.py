@@ -50,8 +50,9 @@ def body_points(poses: Poses, rows: NDArray[np.intp]) -> tuple[NDArray[np.float6
     confidence = poses.keypoint_confidence[at].astype(np.float64)
     trusted = (confidence >= LEAST_CONFIDENCE) & (places >= 0)
     xy = poses.keypoints_xy[at].astype(np.float64)
-    xy[~trusted] = np.nan
-    return xy, np.where(trusted, confidence, 0.0)
+    if not trusted.all():
+        xy[~trusted], confidence[~trusted] = np.nan, 0.0
+    return xy, confidence
 
 
 def trunk_anchors(xy: NDArray[np.float64], boxes_xyxy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -65,10 +66,12 @@ def trunk_anchors(xy: NDArray[np.float64], boxes_xyxy: NDArray[np.float64]) -> N
         boxes_xyxy: (n, 4) px.
     """
     trunk = xy[:, TRUNK].sum(1) / len(TRUNK)
-    known = ~np.isnan(trunk)
-    middle = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
-    shift = np.where(known, trunk - middle, 0.0)
-    return boxes_xyxy + np.concatenate([shift, shift], axis=1)
+    shift = trunk - (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    shift[np.isnan(shift)] = 0.0
+    anchors = boxes_xyxy.copy()
+    anchors[:, :2] += shift
+    anchors[:, 2:] += shift
+    return anchors
 
 
 def trunk_hidden(xy: NDArray[np.float64]) -> NDArray[np.bool_]:

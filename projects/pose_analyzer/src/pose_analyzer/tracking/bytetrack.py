@@ -119,7 +119,7 @@ def match(
     tracks: NDArray[np.bool_], detections: NDArray[np.bool_], costs: NDArray[np.float64], limit: float, track_of: NDArray[np.intp]
 ) -> None:
     """Join the free ones of (t,) tracks and (n,) detections by their (t, n) costs; writes into `track_of`."""
-    rows, columns = free_rows(tracks, track_of), np.flatnonzero(detections & (track_of < 0))
-    if len(rows) and len(columns):
+    columns = (detections & (track_of < 0)).nonzero()[0]
+    if len(columns) and len(rows := free_rows(tracks, track_of)):
         r, c = assign(costs[rows[:, None], columns], limit)
         track_of[columns[c]] = rows[r]

@@ -39,17 +39,28 @@ class BoxPrediction:
     """Where t boxes are believed to be at one time.
 
     Args:
-        position: (t, 4) px: centre x, centre y, width, height.
-        velocity: (t, 4) px/s.
-        covariance: (3, t, 4): variance of the position, its covariance with the velocity, variance of the
-            velocity.
+        state: (5, t, 4): position (centre x, centre y, width, height) in px, velocity in px/s, variance of the position, its
+            covariance with the velocity, variance of the velocity.
         seen: (t, 4) px: the position when each was seen last.
     """
 
-    position: NDArray[np.float64]
-    velocity: NDArray[np.float64]
-    covariance: NDArray[np.float64]
+    state: NDArray[np.float64]
     seen: NDArray[np.float64]
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """(t, 4) px: centre x, centre y, width, height."""
+        return self.state[0]
+
+    @property
+    def velocity(self) -> NDArray[np.float64]:
+        """(t, 4) px/s."""
+        return self.state[1]
+
+    @property
+    def covariance(self) -> NDArray[np.float64]:
+        """(3, t, 4): variance of the position, its covariance with the velocity, variance of the velocity."""
+        return self.state[2:]
 
     @property
     def boxes_xyxy(self) -> NDArray[np.float64]:
@@ -64,13 +75,18 @@ class BoxPrediction:
     def shift_distance(self, shift_px: NDArray[np.floating], boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
         """(t, m) squared Mahalanobis distance of (t, m, 2) px moves of the centre; (m, 4) px boxes say how exact they are."""
         noise = _measurement_variance(_to_state(boxes_xyxy))
-        return (shift_px**2 / (self.covariance[0, :, None, :2] + noise)).sum(-1)
+        distance = shift_px**2 / (self.covariance[0, :, None, :2] + noise)
+        return distance[..., 0] + distance[..., 1]
 
     def pair_distance(
-        self, rows: NDArray[np.intp], shift_px: NDArray[np.floating], boxes_xyxy: NDArray[np.floating]
+        self, rows: NDArray[np.intp], columns: NDArray[np.intp], shift_px: NDArray[np.floating], boxes_xyxy: NDArray[np.floating]
     ) -> NDArray[np.float64]:
-        """(p,) as `shift_distance`, for pairs of (p,) rows and (p, 4) px boxes with their (p, 2) px moves."""
-        return (shift_px**2 / (self.covariance[0, rows, :2] + _measurement_variance(_to_state(boxes_xyxy)))).sum(-1)
+        """(p,) as `shift_distance`, for pairs of (p,) rows and (p,) columns, places in (m, 4) px boxes, with their (p, 2) px moves."""
+        variance = self.covariance[0, rows, :2]
+        variance += _measurement_variance(_to_state(boxes_xyxy))[columns]
+        distance = shift_px * shift_px
+        distance /= variance
+        return distance[:, 0] + distance[:, 1]
 
     def box_distance(self, boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
         """(t, m) squared Mahalanobis distance to (m, 4) px boxes; 4 degrees of freedom."""
@@ -99,9 +115,7 @@ class BoxKalman:
     """
 
     def __init__(self) -> None:
-        self._position = np.zeros((0, 4))
-        self._velocity = np.zeros((0, 4))
-        self._covariance = np.zeros((3, 0, 4))
+        self._state = np.zeros((5, 0, 4))  # as in `BoxPrediction`
         self.seen_s = np.zeros(0)
         """(t,) time at which each box was seen last, seconds."""
 
@@ -111,26 +125,22 @@ class BoxKalman:
     def append(self, boxes_xyxy: NDArray[np.floating], now_s: float) -> None:
         """Add (m, 4) px boxes, at rest as far as is known."""
         position = _to_state(boxes_xyxy)
-        zero = np.zeros_like(position)
-        covariance = np.stack([zero + _measurement_variance(position), zero, zero + (INITIAL_SPEED_SIZES_PER_S * _size(position)) ** 2])
-        self._position = np.concatenate([self._position, position])
-        self._velocity = np.concatenate([self._velocity, zero])
-        self._covariance = np.concatenate([self._covariance, covariance], axis=1)
+        state = np.zeros((5, *position.shape))
+        state[0], state[2], state[4] = position, _measurement_variance(position), (INITIAL_SPEED_SIZES_PER_S * _size(position)) ** 2
+        self._state = np.concatenate([self._state, state], axis=1)
         self.seen_s = np.concatenate([self.seen_s, np.full(len(position), now_s)])
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Drop all boxes but those of the (t,) mask."""
-        self._position, self._velocity, self._covariance = self._position[rows], self._velocity[rows], self._covariance[:, rows]
-        self.seen_s = self.seen_s[rows]
+        self._state, self.seen_s = self._state[:, rows], self.seen_s[rows]
 
-    def only(self) -> tuple[list[float], list[float], list[list[float]], float]:
-        """Position, velocity, the three covariances and the time seen of the only box, as plain numbers."""
-        return self._position[0].tolist(), self._velocity[0].tolist(), self._covariance[:, 0].tolist(), float(self.seen_s[0])
+    def only(self) -> tuple[list[list[float]], float]:
+        """The state (five numbers of each of four coordinates, as in `BoxPrediction`) of the only box and when it was seen."""
+        return self._state[:, 0].T.tolist(), float(self.seen_s[0])
 
     def set_only(self, coordinates: list[tuple[float, ...]], now_s: float) -> None:
-        """Write the only box: position, velocity and the three covariances of each of the four coordinates."""
-        self._position[0], self._velocity[0], *covariance = zip(*coordinates, strict=True)
-        self._covariance[:, 0] = covariance
+        """Write what `only` gives."""
+        self._state[:, 0] = tuple(zip(*coordinates, strict=True))
         self.seen_s[0] = now_s
 
     def warp(self, affine: NDArray[np.float64]) -> None:
@@ -142,53 +152,59 @@ class BoxKalman:
         """
         turn = affine[:, :2]
         scale = math.sqrt(abs(float(np.linalg.det(turn))))
-        self._position[:, :2] = self._position[:, :2] @ turn.T + affine[:, 2]
-        self._velocity[:, :2] = self._velocity[:, :2] @ turn.T
-        self._position[:, 2:] *= scale
-        self._velocity[:, 2:] *= scale
-        self._covariance *= scale**2
+        position, velocity = self._state[:2]
+        position[:, :2] = position[:, :2] @ turn.T + affine[:, 2]
+        velocity[:, :2] = velocity[:, :2] @ turn.T
+        position[:, 2:] *= scale
+        velocity[:, 2:] *= scale
+        self._state[2:] *= scale**2
 
     def predict(self, now_s: float) -> BoxPrediction:
         """All boxes at `now_s`, which is not before any was seen."""
-        elapsed = (now_s - self.seen_s)[:, None]
-        dt = np.repeat(elapsed, 4, axis=1)
+        dt = (now_s - self.seen_s)[:, None]
         # Position gains travel * velocity, velocity keeps the part `kept`: F = [[1, travel], [0, kept]].
-        travel, kept = dt.copy(), np.ones_like(dt)
-        kept[:, 2:] = np.exp(elapsed / -RESHAPING_S)
-        travel[:, 2:] = RESHAPING_S * (1 - kept[:, 2:])
-        q = (ACCELERATION_SIZES_PER_S2 * _size(self._position)) ** 2
+        position, velocity, xx, xv, vv = self._state
+        travel, kept = np.empty_like(position), np.ones_like(position)
+        turned = np.exp(dt / -RESHAPING_S)
+        kept[:, 2:] = turned
+        travel[:, :2], travel[:, 2:] = dt, RESHAPING_S * (1 - turned)
+        q = (ACCELERATION_SIZES_PER_S2 * _size(position)) ** 2
         step = dt * dt
-        xx, xv, vv = self._covariance
         gained = xv + travel * vv
-        covariance = np.empty_like(self._covariance)
-        covariance[0] = xx + travel * (xv + gained) + step * step / 4 * q
-        covariance[1] = kept * gained + step * dt / 2 * q
-        covariance[2] = kept * kept * vv + step * q
-        return BoxPrediction(self._position + travel * self._velocity, kept * self._velocity, covariance, self._position.copy())
+        state = np.empty_like(self._state)
+        np.add(position, travel * velocity, out=state[0])
+        np.multiply(kept, velocity, out=state[1])
+        np.add(xx + travel * (xv + gained), step * step / 4 * q, out=state[2])
+        np.add(kept * gained, step * dt / 2 * q, out=state[3])
+        np.add(kept * kept * vv, step * q, out=state[4])
+        return BoxPrediction(state, position.copy())
 
     def update(self, prediction: BoxPrediction, rows: NDArray[np.intp], boxes_xyxy: NDArray[np.floating], now_s: float) -> None:
         """Correct the boxes `rows` (m,) of a prediction for `now_s` by what was detected then, (m, 4) px."""
         measured = _to_state(boxes_xyxy)
         r = _measurement_variance(measured)
-        xx, xv, vv = prediction.covariance[:, rows]
-        k_position, k_velocity = xx / (xx + r), xv / (xx + r)
-        surprise = measured - prediction.position[rows]
-        self._position[rows] = prediction.position[rows] + k_position * surprise
-        self._velocity[rows] = prediction.velocity[rows] + k_velocity * surprise
+        state = prediction.state[:, rows]
+        position, velocity, xx, xv, vv = state
+        spread = xx + r
+        k_position, k_velocity = xx / spread, xv / spread
+        surprise = measured - position
+        position += k_position * surprise
+        velocity += k_velocity * surprise
         rest = 1 - k_position
-        self._covariance[0, rows] = rest * rest * xx + k_position * k_position * r
-        self._covariance[1, rows] = rest * (xv - k_velocity * xx) + k_position * k_velocity * r
-        self._covariance[2, rows] = vv - 2 * k_velocity * xv + k_velocity * k_velocity * (xx + r)
+        # From the last to the first, for each needs those before it as they were.
+        np.add(vv - 2 * k_velocity * xv, k_velocity * k_velocity * spread, out=vv)
+        np.add(rest * (xv - k_velocity * xx), k_position * k_velocity * r, out=xv)
+        np.add(rest * rest * xx, k_position * k_position * r, out=xx)
+        self._state[:, rows] = state
         self.seen_s[rows] = now_s
 
 
+_STATE_OF_BOX = np.array([[0.5, 0.0, -1.0, 0.0], [0.0, 0.5, 0.0, -1.0], [0.5, 0.0, 1.0, 0.0], [0.0, 0.5, 0.0, 1.0]])
+
+
 def _to_state(boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
-    boxes = np.asarray(boxes_xyxy, np.float64)
-    state = np.empty_like(boxes)
-    np.add(boxes[:, :2], boxes[:, 2:], out=state[:, :2])
-    state[:, :2] /= 2
-    np.subtract(boxes[:, 2:], boxes[:, :2], out=state[:, 2:])
-    return state
+    # Halves and differences are exact, in whatever order a product adds them.
+    return np.asarray(boxes_xyxy, np.float64) @ _STATE_OF_BOX
 
 
 def _size(state: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -25,9 +25,8 @@ def match_lone(prediction: BoxPrediction, boxes: NDArray[np.float64], high: NDAr
         high: (n,) detections that may be joined.
         track_of: (n,) row of the track of each detection, negative = free.
     """
-    free_tracks = free_rows(np.ones(len(prediction.position), bool), track_of)
-    free_boxes = np.flatnonzero(high & (track_of < 0))
-    if not len(free_tracks) or not len(free_boxes):
+    free_boxes = (high & (track_of < 0)).nonzero()[0]
+    if not len(free_boxes) or not len(free_tracks := free_rows(np.ones(len(prediction.position), bool), track_of)):
         return
     # A body that was folding up when it was lost has either gone on or turned back: both are believed.
     states = (prediction.position, prediction.seen)
@@ -42,7 +41,7 @@ def free_rows(tracks: NDArray[np.bool_], track_of: NDArray[np.intp]) -> NDArray[
     """Rows of the (t,) mask that no detection has been given yet."""
     free = tracks.copy()
     free[track_of[track_of >= 0]] = False
-    return np.flatnonzero(free)
+    return free.nonzero()[0]
 
 
 def _alike(state: NDArray[np.float64], boxes: NDArray[np.float64], expected: NDArray[np.bool_]) -> NDArray[np.bool_]:

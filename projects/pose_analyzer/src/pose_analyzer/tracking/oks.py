@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.tracking.appearance import Appearance, create_appearance
-from pose_analyzer.tracking.association import iou_matrix, iou_pairs, oks_pairs
+from pose_analyzer.tracking.association import iou_matrix, iou_pairs, oks_and_trust, oks_pairs
 from pose_analyzer.tracking.body import BODY, BODY_SIGMAS, LIMB_SPEED, TRUNK, body_points, box_around, trunk_anchors, trunk_hidden
 from pose_analyzer.tracking.bytetrack import match
 from pose_analyzer.tracking.engine import Engine, Rules, View
@@ -87,6 +87,8 @@ class OksTracker:
             min_margin=config.reentry_margin,
             warped=("pose", "box"),
         )
+        # (2, 1, k) variance of a joint for a body of size 1.
+        self._spread = (2 * _AREA_ROOT * BODY_SIGMAS) ** 2 * np.array([[[1.0]], [[config.sigma_scale**2]]])
         # Joints and the box's corners relative to the trunk's middle, as they were seen last.
         columns = {"pose": (len(BODY), 2), "box": (2, 2)}
         self._engine = Engine(
@@ -141,60 +143,89 @@ class OksTracker:
 
     def _likeness(self, view: View, prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.float64]:
         """(t, n) 0..1, less the cost of waiting; 0 beyond the gate of the motion."""
-        xy, confidence = view.joints_xy, view.joints_confidence
-        boxes, anchors = view.boxes_xyxy, view.anchors_xyxy
-        size_px = np.maximum(prediction.seen[:, 2], prediction.seen[:, 3]).clip(1)
+        size_px = np.maximum(np.maximum(prediction.seen[:, 2], prediction.seen[:, 3]), 1.0)
         missed_s = view.now_s - tracks.motion.seen_s
-        middle = prediction.position[:, :2]
-        # Most people are nowhere near each other: what is costly is done for the pairs that can be.
-        centre = (anchors[:, :2] + anchors[:, 2:]) / 2
-        radius = np.sqrt(_HALF_HIDDEN * _GATE * prediction.covariance[0, :, :2].max(1)) + size_px
-        across, down = centre[:, 0] - middle[:, :1], centre[:, 1] - middle[:, 1:]
-        t, n = np.nonzero(across * across + down * down <= (radius * radius)[:, None])
-        overlap = iou_pairs((middle[:, None] + tracks.columns["box"]).reshape(-1, 4)[t], boxes[n])
-        joints, seen = (middle[:, None] + tracks.columns["pose"])[t], xy[n]
-        # A trunk that is seen whole says itself how far it has gone; one that is hidden in part is placed less exactly.
-        shift = centre[n] - middle[t]
-        partly = trunk_hidden(xy)[n]
-        if partly.any():
-            by_joints = _shift(seen[partly] - joints[partly], confidence[n[partly]])
-            # Without a common joint, the boxes' middles have to do.
-            shift[partly] = np.where(np.isnan(by_joints), shift[partly], by_joints)
-        within = prediction.pair_distance(t, shift, anchors[n]) <= np.where(partly, _HALF_HIDDEN * _GATE, _GATE)
-        alike_pose = oks_pairs(joints, seen, variance_px2=self._variance(prediction, size_px, missed_s)[:, t], weight=confidence[n]).mean(0)
-        known = (~np.isnan(joints[..., 0]) & (confidence[n] > 0)).any(1)
-        pose_share = np.where(known, _OF_POSE, 0.0)
+        t, n, move = _near(view, prediction, tracks, size_px)
+        known = tracks.columns["box"][t]
+        known += prediction.position[t, None, :2]
+        overlap = iou_pairs(known.reshape(-1, 4), view.boxes_xyxy[n])
+        confidence = view.joints_confidence[n]
+        alike, trust = oks_and_trust(move, variance_px2=self._variance(prediction, size_px, missed_s, t), weight=confidence)
+        pose_share = np.where(trust > 0, _OF_POSE, 0.0)
         # Overlap says little about somebody who has been out of sight.
-        box_share = _OF_BOX * np.exp(missed_s[t] / -0.5) + np.where(known, 0.0, _OF_POSE)
-        total, share = pose_share * alike_pose + box_share * overlap, pose_share + box_share
+        box_share = (_OF_BOX * np.exp(missed_s / -0.5))[t] + (_OF_POSE - pose_share)
+        total, share = pose_share * (alike.sum(0) / len(alike)) + box_share * overlap, pose_share + box_share
         if view.looks is not None:
             looks = (tracks.columns["look"][t] * view.looks[n]).sum(1)
             told = ~np.isnan(looks)
             total = total + np.where(told, _OF_LOOKS * ((looks - _STRANGERS) / (1 - _STRANGERS)).clip(-1, 1), 0)
             share = share + np.where(told, _OF_LOOKS, 0)
         # Of two detections of one person, the surer one.
-        total = total * (1 - _DOUBT * (1 - view.scores[n]))
-        likeness = np.zeros((len(tracks), len(boxes)))
-        likeness[t, n] = np.where(within, (total / share).clip(0, 1) - _WAITING_COST_PER_S * np.minimum(missed_s[t], 2), 0)
+        total *= (1 - _DOUBT * (1 - view.scores))[n]
+        total /= share
+        np.minimum(np.maximum(total, 0.0, out=total), 1.0, out=total)
+        total -= (_WAITING_COST_PER_S * np.minimum(missed_s, 2))[t]
+        likeness = np.zeros((len(tracks), len(view.scores)))
+        likeness[t, n] = total
         return likeness
 
-    def _variance(self, prediction: BoxPrediction, size_px: NDArray[np.float64], missed_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(2, t, k) px²: how far a joint may lie from where it is predicted, per coordinate, by COCO's constants and by wider ones.
+    def _variance(
+        self, prediction: BoxPrediction, size_px: NDArray[np.float64], missed_s: NDArray[np.float64], rows: NDArray[np.intp]
+    ) -> NDArray[np.float64]:
+        """(2, p, k) px²: how far a joint of (p,) rows may lie from its prediction, per coordinate, by COCO's constants and by wider ones.
 
         The wide ones find who moved fast, the narrow ones tell apart people who are nearly in one place.
         """
         away = (_LIMB_TURN_S * (1 - np.exp(missed_s / -_LIMB_TURN_S)))[:, None] * LIMB_SPEED
-        spread = (2 * _AREA_ROOT * BODY_SIGMAS) ** 2 * np.array([[[1.0]], [[self.config.sigma_scale**2]]])
-        return (spread + away * away) * (size_px * size_px)[:, None] + prediction.covariance[0, :, :2].mean(1)[:, None]
+        area = (size_px * size_px)[:, None]
+        variance = prediction.covariance[0]
+        sure = away * away * area + ((variance[:, 0] + variance[:, 1]) / 2)[:, None]
+        return sure[rows] + self._spread * area[rows]
 
     def _remember(self, view: View, tracks: Tracks, rows: NDArray[np.intp]) -> None:
-        seen = np.flatnonzero(rows >= 0)
-        at = rows[seen]
-        xy = view.joints_xy[seen]
-        middle = (view.anchors_xyxy[seen, :2] + view.anchors_xyxy[seen, 2:])[:, None] / 2
+        seen = (rows >= 0).nonzero()[0]
+        at, boxes = rows[seen], view.boxes_xyxy[seen]
+        anchors = view.anchors_xyxy[seen]
+        middle = (anchors[:, :2] + anchors[:, 2:])[:, None] / 2
+        pose = view.joints_xy[seen]
+        pose -= middle
         # Joints that are hidden now keep their last place beside the trunk.
-        tracks.columns["pose"][at] = np.where(np.isnan(xy), tracks.columns["pose"][at], xy - middle)
-        tracks.columns["box"][at] = box_around(view.boxes_xyxy[seen], middle)
+        hidden = np.isnan(pose)
+        if hidden.any():
+            pose[hidden] = tracks.columns["pose"][at][hidden]
+        tracks.columns["pose"][at] = pose
+        tracks.columns["box"][at] = box_around(boxes, middle)
+
+
+def _near(
+    view: View, prediction: BoxPrediction, tracks: Tracks, size_px: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    """(p,) tracks and (p,) detections inside each other's gate, and how far the (p, k, 2) joints would have moved, px.
+
+    Most people are nowhere near each other: what is costly is then done for the pairs that can be.
+    """
+    anchors, middle = view.anchors_xyxy, prediction.position[:, :2]
+    shifts = (anchors[:, :2] + anchors[:, 2:]) / 2 - middle[:, None]
+    near = prediction.shift_distance(shifts, anchors) <= _GATE
+    hidden = trunk_hidden(view.joints_xy)
+    if hidden.any():
+        reach = np.sqrt(_HALF_HIDDEN * _GATE * prediction.covariance[0, :, :2].max(1)) + size_px
+        near[:, hidden] = (shifts[:, hidden] ** 2).sum(-1) <= (reach * reach)[:, None]
+    t, n = near.nonzero()
+    move = view.joints_xy[n]
+    move -= middle[t][:, None]
+    move -= tracks.columns["pose"][t]
+    # A trunk that is seen whole says itself how far it has gone; one that is hidden in part is placed less exactly, by the joints.
+    partly = hidden[n].nonzero()[0]
+    if len(partly):
+        rows, columns = t[partly], n[partly]
+        by_joints = _shift(move[partly], view.joints_confidence[columns])
+        # Without a common joint, the boxes' middles have to do.
+        shift = np.where(np.isnan(by_joints), shifts[rows, columns], by_joints)
+        inside = np.ones(len(t), bool)
+        inside[partly] = prediction.pair_distance(rows, columns, shift, anchors) <= _HALF_HIDDEN * _GATE
+        t, n, move = t[inside], n[inside], move[inside]
+    return t, n, move
 
 
 def _shift(move: NDArray[np.float64], confidence: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -227,8 +258,7 @@ def _mean_move(move: NDArray[np.float64], confidence: NDArray[np.float64]) -> ND
 
 def _place_half_hidden(view: View, prediction: BoxPrediction, tracks: Tracks, track_of: NDArray[np.intp]) -> None:
     """Move the anchors of matched people whose trunk is hidden in part to where its seen joints say that it is; writes into `view`."""
-    joined = np.flatnonzero(track_of >= 0)
-    joined = joined[trunk_hidden(view.joints_xy[joined])]
+    joined = ((track_of >= 0) & trunk_hidden(view.joints_xy)).nonzero()[0]
     if not len(joined):
         return
     xy, confidence = view.joints_xy[joined], view.joints_confidence[joined]
@@ -242,7 +272,7 @@ def _place_half_hidden(view: View, prediction: BoxPrediction, tracks: Tracks, tr
 
 def _leave_doubles(view: View, track_of: NDArray[np.intp]) -> None:
     """Mark free detections that show somebody already matched, so that they start no track; writes into `track_of`."""
-    free, taken = np.flatnonzero(track_of == -1), np.flatnonzero(track_of >= 0)
+    free, taken = (track_of == -1).nonzero()[0], (track_of >= 0).nonzero()[0]
     if not len(free) or not len(taken):
         return
     overlap = iou_matrix(view.boxes_xyxy[free], view.boxes_xyxy[taken])
