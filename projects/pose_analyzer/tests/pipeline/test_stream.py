@@ -5,6 +5,7 @@ import pytest
 
 from pose_analyzer.errors import ExerciseError, PipelineError
 from pose_analyzer.pipeline import Pipeline, analyze
+from pose_analyzer.synthetic import scene_for
 from shared_utils import BLAZEPOSE_33, Frame, Poses
 from shared_utils.data_models import EventType
 from shared_utils.errors import ConfigError
@@ -136,3 +137,30 @@ def test_every_tracker_and_filter_can_be_chosen_by_name(athlete_scene, tracker, 
 def test_a_value_that_the_chosen_filter_lacks_is_refused():
     with pytest.raises(ConfigError, match="the filter ema has no option 'beta'"):
         Pipeline(overrides={"smoothing.name": "ema", "smoothing.beta": 1.0})
+
+
+@pytest.fixture(scope="module")
+def leaning() -> tuple[list[Frame], list[Poses]]:
+    """Two squats that lean forward by far too much, seen from the side; the pictures do not matter."""
+    scene = scene_for("squat", azimuth_deg=75, reps=2, faults={"forward_lean_deg": 25}, seed=11)
+    truths = [scene.truth_at(i) for i in range(len(scene))]
+    blank = np.zeros((4, 4, 3), np.uint8)
+    frames = [Frame(blank, index=i, timestamp_s=now) for i, now in enumerate(scene.timestamps_s)]
+    return frames, [truth.poses().replace(keypoint_confidence=np.ones((1, 33))) for truth in truths]
+
+
+def test_a_fault_is_told_with_the_repetition_that_shows_it(leaning):
+    frames, poses = leaning
+    session = analyze(frames, exercise="squat", detector=TruthDetector(poses))
+    told = [event for event in session.events if event.type == EventType.FORM_DEVIATION]
+    assert "forward_lean" in {event.data["fault"] for event in told}
+    assert {"left_hip", "left_shoulder"} <= set(next(e for e in told if e.data["fault"] == "forward_lean").data["keypoints"])
+    assert len(session.repetitions) == 2
+    assert all(0 <= event.data["form_score"] < 90 for event in session.repetitions)
+
+
+def test_form_is_not_judged_where_it_is_not_wanted(leaning):
+    frames, poses = leaning
+    session = analyze(frames, exercise="squat", detector=TruthDetector(poses), overrides={"exercise.form": False})
+    assert not [event for event in session.events if event.type == EventType.FORM_DEVIATION]
+    assert all("form_score" not in event.data for event in session.repetitions)

@@ -8,6 +8,8 @@ depends on the frames up to it and on nothing else, so a live stream and a file 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,7 +28,7 @@ from pose_analyzer.settings import PoseSettings, SmoothingSettings, load_pose_se
 from pose_analyzer.smoothing import PoseFilter, create_filter
 from pose_analyzer.tracking import create_tracker
 from pose_analyzer.video import Source, open_source, prefetch
-from shared_utils.data_models import Angles, Event, Frame, Poses
+from shared_utils.data_models import Angles, Event, EventType, Frame, Poses
 from shared_utils.errors import ConfigError, ValidationError
 from shared_utils.logging import get_logger
 
@@ -192,11 +194,12 @@ class Pipeline:
                 events = self._presence.update(tracked.track_ids.tolist(), frame)
                 if self._counter is not None:
                     counted = self._counter.update(angles, timestamp_s=now, frame_index=frame.index)
-                    events += counted
                     repetitions = {t: self._counter.state(t) for t in tracked.track_ids.tolist()}
             with _stage("judge", timings):
                 if self._form is not None:
-                    events += self._form.update(tracked, counted, timestamp_s=now, frame_index=frame.index)
+                    deviations = self._form.update(tracked, counted, timestamp_s=now, frame_index=frame.index)
+                    counted = _with_scores(counted, self._form) + deviations
+                events += counted
                 events += self._placement.update(tracked, angles, frame)
                 if self.settings.angles.evidence == "strict":  # only now: counting does well with less certain readings
                     angles = strict(angles, tracked)
@@ -237,7 +240,10 @@ class Pipeline:
 
     def _finished(self) -> list[Event]:
         counted = [] if self._counter is None else self._counter.flush()
-        return counted + ([] if self._form is None else self._form.flush(counted))
+        if self._form is None:
+            return counted
+        deviations = self._form.flush(counted)
+        return _with_scores(counted, self._form) + deviations
 
     def restart(self) -> list[Event]:
         """Begin anew within the stream, as after a gap in which people may have changed places.
@@ -291,6 +297,21 @@ def _stage(name: str, timings: dict[str, float]) -> Iterator[None]:
         raise _StageFailedError(name) from error
     finally:
         timings[name] = time.perf_counter() - start
+
+
+def _with_scores(counted: list[Event], form: FormScorer) -> list[Event]:
+    """Repetitions with the score of their form, where they were judged just now."""
+    if not counted:
+        return counted
+    # One repetition at most ends for each person in a frame, and the scorer keeps them in order.
+    scores = {(s.track_id, s.number): s for s in form.scores[-len(counted) :]}
+    told = []
+    for event in counted:
+        score = scores.get((event.track_id, int(event.value or 0))) if event.type == EventType.REP_COMPLETED else None
+        if score is not None and math.isfinite(score.score):  # NaN: there is no reference of this view
+            event = dataclasses.replace(event, data={**event.data, "form_score": round(score.score, 1)})
+        told.append(event)
+    return told
 
 
 def _with_changes(settings: PoseSettings | None, changes: Mapping[str, Any]) -> PoseSettings:

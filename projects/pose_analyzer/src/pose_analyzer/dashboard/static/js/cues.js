@@ -2,6 +2,7 @@
 
 import { el, icon } from "./dom.js";
 import { recall, remember } from "./prefs.js";
+import { isAdvice } from "./tempo.js";
 
 const LEVELS = new Set(["info", "good", "warn", "bad"]);
 const MOST = 3;
@@ -36,10 +37,38 @@ export class Cues {
     this.area.replaceChildren();
   }
 
-  /** Show what an event of type form_deviation says. */
+  /** Show what an event about form or the camera's place says. */
   fromEvent(event) {
-    if (event.type !== "form_deviation" || !event.message) return;
-    this.show({ text: event.message, level: event.data?.level ?? "warn" });
+    if (!isAdvice(event) || !event.message) return;
+    this.show({ text: event.message, level: event.data?.level ?? "warn", seconds: event.type === "camera_misplaced" ? 9 : 5 });
+  }
+}
+
+/** Says cues aloud, off until asked for. One at a time; what comes meanwhile is shown, not said. */
+export class Voice {
+  constructor() {
+    this.isThere = "speechSynthesis" in globalThis;
+    this.isOn = this.isThere && recall("voice", false);
+  }
+
+  toggle() {
+    this.isOn = this.isThere && !this.isOn;
+    remember("voice", this.isOn);
+    if (this.isOn) this.say("Cues are spoken.");
+    else this.hush();
+    return this.isOn;
+  }
+
+  say(text) {
+    if (!this.isOn || !text || speechSynthesis.speaking) return;
+    // Figures in brackets and after the semicolon are for the eye.
+    const words = new SpeechSynthesisUtterance(text.replace(/\([^)]*\)/g, "").split(";")[0]);
+    words.lang = "en";
+    speechSynthesis.speak(words);
+  }
+
+  hush() {
+    if (this.isThere) speechSynthesis.cancel();
   }
 }
 
@@ -69,11 +98,21 @@ export class Sound {
 
   /** A short tone; every tenth repetition sounds higher. */
   tick(ordinal = null) {
+    this.tone(ordinal && ordinal % 10 === 0 ? 1320 : 880, 0);
+  }
+
+  /** Two tones, falling: something to do better. */
+  warn() {
+    this.tone(587, 0.16);
+    this.tone(440, 0.32);
+  }
+
+  tone(pitch_hz, delay_s) {
     if (!this.isOn || !this.context) return;
-    const now = this.context.currentTime;
+    const now = this.context.currentTime + delay_s;
     const tone = this.context.createOscillator();
     const gain = this.context.createGain();
-    tone.frequency.value = ordinal && ordinal % 10 === 0 ? 1320 : 880;
+    tone.frequency.value = pitch_hz;
     gain.gain.setValueAtTime(0.0001, now);
     gain.gain.exponentialRampToValueAtTime(0.25, now + 0.008);
     gain.gain.exponentialRampToValueAtTime(0.0001, now + 0.14);

@@ -2,7 +2,7 @@
 
 import { byId, el } from "./dom.js";
 import { fineClock, number } from "./format.js";
-import { ordinalOf, tempoOf } from "./tempo.js";
+import { isAdvice, ordinalOf, tempoOf } from "./tempo.js";
 
 const MOST_ROWS = 200;
 const KINDS = {
@@ -11,6 +11,7 @@ const KINDS = {
   rep_partial: ["warn", "Partial repetition"],
   rep_abandoned: ["warn", "Abandoned repetition"],
   form_deviation: ["warn", "Form"],
+  camera_misplaced: ["warn", "Camera"],
   stream_lost: ["bad", "Camera lost"],
   stream_resumed: ["good", "Camera is back"],
   source_damaged: ["bad", "Recording damaged"],
@@ -24,7 +25,7 @@ function whatOf(event, several) {
   if (event.type === "person_entered") return `Person ${event.track_id} in view`;
   if (event.type === "person_left") return `Person ${event.track_id} left`;
   if (event.type === "hold_completed") return `Hold of ${number(event.value, 1)} s${who}`;
-  if (event.type === "form_deviation") return `${event.message || words}${who}`;
+  if (isAdvice(event)) return `${event.message || words}${who}`;
   return `${words}${ordinal === null ? "" : `\u00a0${ordinal}`}${who}`;
 }
 

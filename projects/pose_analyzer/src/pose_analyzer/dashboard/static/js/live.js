@@ -1,9 +1,10 @@
 // The live view: what arrives of a stream goes to the picture, the numbers, the strips and the table.
 
 import { ApiError, get, openSocket, post, remove, requestToken } from "./api.js";
-import { Cues, Sound } from "./cues.js";
+import { Cues, Sound, Voice } from "./cues.js";
 import { byId, el, icon, saveAs, setText } from "./dom.js";
 import { EventsTable } from "./events-table.js";
+import { Feedback } from "./feedback.js";
 import { eventsCsv, fileStem } from "./format.js";
 import { jointOf, jointsOf } from "./geometry.js";
 import { describe } from "./health.js";
@@ -14,7 +15,7 @@ import { Score } from "./score.js";
 import { Stage } from "./stage.js";
 import { Status } from "./status.js";
 import { Strips } from "./strips.js";
-import { counts, isRepetition, sentenceOf } from "./tempo.js";
+import { counts, isAdvice, isRepetition, sentenceOf } from "./tempo.js";
 import { Webcam, cameraProblem } from "./webcam.js";
 
 const seconds = () => performance.now() / 1000;
@@ -30,6 +31,9 @@ export class Live {
     this.table = new EventsTable();
     this.cues = new Cues(byId("cues"));
     this.sound = new Sound();
+    this.voice = new Voice();
+    this.feedback = new Feedback();
+    this.stage.feedback = this.feedback;
     this.video = byId("webcam-video");
     this.run = new Run();
     this.source = null;
@@ -191,6 +195,8 @@ export class Live {
     this.stage.clear();
     this.strips.forget();
     this.cues.clear();
+    this.feedback.clear();
+    this.voice.hush();
     this.table.reset([], false);
     setText(byId("source-facts"), "");
     this.profile = null;
@@ -274,9 +280,14 @@ export class Live {
     this.table.add(events, this.run.people.length > 1);
     for (const event of events) {
       this.cues.fromEvent(event);
+      this.feedback.take(event, seconds());
       const isOurs = event.track_id === this.run.selected || this.run.selected === null;
+      if (isAdvice(event) && isOurs) {
+        this.sound.warn();
+        this.voice.say(event.message);
+      }
       if (counts(event) && isOurs) this.sound.tick(event.value);
-      if ((isRepetition(event) && isOurs) || event.type === "form_deviation" || event.type.startsWith("stream_")) {
+      if ((isRepetition(event) && isOurs) || isAdvice(event) || event.type.startsWith("stream_")) {
         setText(byId("announcer"), sentenceOf(event));
       }
     }

@@ -85,6 +85,11 @@ function showSound() {
   byId("sound").replaceChildren(icon(live.sound.isOn ? "sound" : "mute"));
 }
 
+function showVoice() {
+  byId("voice").hidden = !live.voice.isThere;
+  byId("voice").setAttribute("aria-pressed", String(live.voice.isOn));
+}
+
 function showTheme(value) {
   byId("theme").setAttribute("aria-label", `Theme: ${{ auto: "as the system", dark: "dark", light: "light" }[value]}`);
 }
@@ -93,6 +98,10 @@ const acts = {
   sound: () => {
     live.sound.toggle();
     showSound();
+  },
+  voice: () => {
+    live.voice.toggle();
+    showVoice();
   },
   theme: () => showTheme(theme.next()),
   help: () => showDialog(byId("help-dialog")),
@@ -115,6 +124,7 @@ byId("keys-on").addEventListener("change", (event) => {
   shortcuts.on = event.target.checked;
 });
 showSound();
+showVoice();
 showTheme(theme.chosen());
 theme.onChange(() => {
   live.strips.readColours();
@@ -127,6 +137,7 @@ theme.onChange(() => {
 const KEYS = {
   "?": acts.help,
   m: acts.sound,
+  v: acts.voice,
   t: acts.theme,
   l: () => go("#/live"),
   s: () => go("#/sessions"),

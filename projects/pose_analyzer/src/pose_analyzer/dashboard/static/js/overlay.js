@@ -3,7 +3,7 @@
 import { jointArc, jointOf, keypointsOf, project } from "./geometry.js";
 
 // The same hues as in the overlay videos that the product writes.
-export const COLOURS = { left: "#ff922b", right: "#4dabf7", middle: "#f1f3f5" };
+export const COLOURS = { left: "#ff922b", right: "#4dabf7", middle: "#f1f3f5", fault: "#ff2d6f" };
 const SHADE = "rgba(6, 10, 15, 0.72)";
 const LEAST = 0.3;
 const HIDDEN = /eye|mouth|ear|pinky|thumb|index_finger/;
@@ -19,7 +19,7 @@ export function plan(skeleton) {
     .filter(([a, b]) => shown(a) && shown(b))
     .map(([a, b]) => ({ a: index.get(a), b: index.get(b), side: side(a) === side(b) ? side(a) : "middle" }));
   const points = skeleton.keypoints.filter(shown).map((name) => ({ at: index.get(name), side: side(name), name }));
-  return { index, bones, points };
+  return { index, names: skeleton.keypoints, bones, points };
 }
 
 /**
@@ -27,9 +27,10 @@ export function plan(skeleton) {
  * @param {CanvasRenderingContext2D} context
  * @param {object} placed from `fit`, in device px
  * @param {object[]} people of a frame message
- * @param {{plan: object, joints: string[], selected: number|null, ratio: number, labels: boolean}} options
+ * @param {{plan: object, joints: string[], selected: number|null, ratio: number, labels: boolean, marks?: Map<number, Set<string>>}} options
+ *   marks: keypoints that form feedback names, by person
  */
-export function drawPeople(context, placed, people, { plan: how, joints, selected, ratio, labels }) {
+export function drawPeople(context, placed, people, { plan: how, joints, selected, ratio, labels, marks = null }) {
   const taken = [];
   const order = [...people].sort((a, b) => (a.track_id === selected) - (b.track_id === selected));
   const several = people.filter((p) => p.track_id >= 0).length > 1;
@@ -41,6 +42,8 @@ export function drawPeople(context, placed, people, { plan: how, joints, selecte
     context.save();
     context.globalAlpha = isChosen ? 1 : 0.55;
     drawBones(context, how, spots, isChosen ? weight : weight * 0.75);
+    const named = marks?.get(person.track_id);
+    if (named) drawFault(context, how, spots, named, weight);
     if (labels && isChosen) drawArcs(context, how, spots, person, { joints, ratio, height, taken, placed });
     if (several && person.track_id >= 0) drawTag(context, how, spots, person, ratio, isChosen);
     context.restore();
@@ -76,6 +79,34 @@ function drawBones(context, how, spots, weight) {
     context.stroke();
   }
   context.globalAlpha = base;
+}
+
+/** Bones and joints that form feedback names: brighter and broader than the rest, with a halo. */
+function drawFault(context, how, spots, named, weight) {
+  const isNamed = (at) => named.has(how.names[at]);
+  context.save();
+  context.lineCap = "round";
+  context.strokeStyle = COLOURS.fault;
+  context.shadowColor = COLOURS.fault;
+  context.shadowBlur = weight * 4;
+  context.lineWidth = weight * 1.7;
+  for (const { a, b } of how.bones) {
+    if (!isNamed(a) || !isNamed(b) || !spots[a] || !spots[b]) continue;
+    context.beginPath();
+    context.moveTo(spots[a].x, spots[a].y);
+    context.lineTo(spots[b].x, spots[b].y);
+    context.stroke();
+  }
+  context.fillStyle = "#ffffff";
+  context.lineWidth = weight * 0.9;
+  for (const { at } of how.points) {
+    if (!isNamed(at) || !spots[at]) continue;
+    context.beginPath();
+    context.arc(spots[at].x, spots[at].y, weight * 1.5, 0, 2 * Math.PI);
+    context.fill();
+    context.stroke();
+  }
+  context.restore();
 }
 
 /** How tall a person is in the picture, px; from the points when the box is not known. */

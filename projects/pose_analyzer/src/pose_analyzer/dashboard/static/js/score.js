@@ -12,7 +12,7 @@ const MOST_BARS = 24;
 /** Shows one person's repetitions. */
 export class Score {
   constructor() {
-    for (const id of ["counter", "count-unit", "phase", "ring", "score-title", "tempo-down", "tempo-up", "range", "set-text"]) {
+    for (const id of ["counter", "count-unit", "phase", "ring", "score-title", "tempo-down", "tempo-up", "range", "form", "set-text"]) {
       this[id] = byId(id);
     }
     this.canvas = byId("set");
@@ -57,9 +57,11 @@ export class Score {
     this.showMetric("tempo-down", last?.down_s, 1);
     this.showMetric("tempo-up", last?.up_s, 1);
     this.showMetric("range", last?.range_deg, 0);
+    this.showMetric("form", last?.form, 0);
     const parts = [];
     if (summary.range_deg !== null) parts.push(`mean ${Math.round(summary.range_deg)}°`);
     if (summary.duration_s !== null) parts.push(`${summary.duration_s.toFixed(1)} s each`);
+    if (summary.form !== null) parts.push(`form ${Math.round(summary.form)}`);
     if (summary.partial) parts.push(`${summary.partial} partial`);
     setText(this["set-text"], parts.join(" · "));
     this.bars = events.filter((e) => counts(e) || e.type === "rep_partial").slice(-MOST_BARS);

@@ -18,6 +18,7 @@ export class Stage {
     this.selected = null;
     this.mirror = false;
     this.labels = true;
+    this.feedback = null;
     this.queued = false;
     this.decoding = 0;
     this.shown = 0;
@@ -111,6 +112,7 @@ export class Stage {
         selected: this.selected,
         ratio: this.ratio,
         labels: this.labels,
+        marks: this.feedback?.marks(performance.now() / 1000),
       });
     }
     this.describe(message);

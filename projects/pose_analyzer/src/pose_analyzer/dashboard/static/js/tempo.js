@@ -7,6 +7,11 @@ export function isRepetition(event) {
   return REPETITIONS.has(event.type);
 }
 
+/** Whether an event tells somebody what to do better. */
+export function isAdvice(event) {
+  return event.type === "form_deviation" || event.type === "camera_misplaced";
+}
+
 /** Whether an event counts. */
 export function counts(event) {
   return event.type === "rep_completed" || event.type === "hold_completed";
@@ -21,6 +26,7 @@ export function tempoOf(event) {
     pause_s: number(data.pause_s),
     up_s: number(data.concentric_s),
     range_deg: number(data.range_deg),
+    form: number(data.form_score),
     duration_s: event.end_s - event.start_s,
   };
 }
@@ -34,7 +40,7 @@ export function ordinalOf(event) {
 /**
  * A set in numbers.
  * @param {object[]} events of one person, oldest first
- * @returns {{count: number, partial: number, last: object|null, range_deg: number|null, duration_s: number|null, steadiness: number|null}}
+ * @returns {{count: number, form: number|null, partial: number, last: object|null, range_deg: number|null, duration_s: number|null, steadiness: number|null}}
  *   means over what counted; steadiness is 1 minus the coefficient of variation of the durations
  */
 export function summaryOf(events) {
@@ -50,6 +56,7 @@ export function summaryOf(events) {
   }
   return {
     count: counted.length,
+    form: mean(events.filter(counts).map((e) => tempoOf(e).form).filter((v) => v !== null)),
     partial: events.filter((e) => e.type === "rep_partial").length,
     last: counted.at(-1) ?? null,
     range_deg: mean(ranges),
