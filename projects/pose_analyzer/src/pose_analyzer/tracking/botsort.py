@@ -16,7 +16,7 @@ from pose_analyzer.tracking.kalman import BoxPrediction
 from pose_analyzer.tracking.lone import match_lone
 from pose_analyzer.tracking.reentry import ReEntry
 from pose_analyzer.tracking.settings import BotSortConfig, build_config, load_config
-from pose_analyzer.tracking.tracks import Tracks, TrackState
+from pose_analyzer.tracking.tracks import TRACKED, Tracks
 from shared_utils.data_models import Poses
 from shared_utils.errors import ConfigError
 
@@ -94,7 +94,7 @@ class BotSortTracker:
         fused = 1 - overlap * scores if config.fuse_score else cost
         by_looks = self._cost_of_looks(view, cost, tracks)
         match(tracks.confirmed, high, np.minimum(fused, by_looks), config.match_thresh, track_of)
-        match(tracks.state == TrackState.TRACKED, low, cost, LOW_SCORE_COST, track_of)
+        match(tracks.state == TRACKED, low, cost, LOW_SCORE_COST, track_of)
         match(~tracks.confirmed, high, np.minimum(fused, by_looks), UNCONFIRMED_COST, track_of)
         match_lone(prediction, view.boxes_xyxy, high, track_of)
         return track_of

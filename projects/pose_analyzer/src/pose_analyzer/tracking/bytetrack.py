@@ -13,7 +13,7 @@ from pose_analyzer.tracking.engine import Engine, Rules, View
 from pose_analyzer.tracking.kalman import BoxPrediction
 from pose_analyzer.tracking.lone import free_rows, match_lone
 from pose_analyzer.tracking.settings import ByteTrackConfig, build_config, load_config
-from pose_analyzer.tracking.tracks import Tracks, TrackState
+from pose_analyzer.tracking.tracks import TRACKED, Tracks
 from shared_utils.data_models import Poses
 from shared_utils.errors import ConfigError
 
@@ -109,7 +109,7 @@ class ByteTracker:
         cost = 1 - overlap
         fused = 1 - overlap * scores if config.fuse_score else cost
         match(tracks.confirmed, high, fused, config.match_thresh, track_of)
-        match(tracks.state == TrackState.TRACKED, low, cost, LOW_SCORE_COST, track_of)
+        match(tracks.state == TRACKED, low, cost, LOW_SCORE_COST, track_of)
         match(~tracks.confirmed, high, fused, UNCONFIRMED_COST, track_of)
         match_lone(prediction, view.boxes_xyxy, high, track_of)
         return track_of

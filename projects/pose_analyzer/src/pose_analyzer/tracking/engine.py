@@ -20,7 +20,7 @@ from pose_analyzer.tracking.camera_motion import CameraMotion
 from pose_analyzer.tracking.kalman import BoxPrediction
 from pose_analyzer.tracking.reentry import CLEAR_VIEWS, PATIENCE_S, Gallery, ReEntry
 from pose_analyzer.tracking.settings import GmcMethod
-from pose_analyzer.tracking.tracks import Tracks, TrackState
+from pose_analyzer.tracking.tracks import LOST, TRACKED, UNCONFIRMED, Tracks
 from shared_utils.data_models import Poses
 
 LOOK_KEPT = 0.9
@@ -168,7 +168,7 @@ class Engine:
         tracks.now_s = float(now_s)
         self.gallery.forget_old(now_s)
         tracks.hits[0] += 1
-        tracks.state[0] = TrackState.TRACKED
+        tracks.state[0] = TRACKED
         if self._remember is not None and view is not None:
             self._remember(view, tracks, np.zeros(1, np.intp))
         return True
@@ -207,11 +207,11 @@ class Engine:
         tracks, rules = self.tracks, self._rules
         prediction = tracks.motion.predict(view.now_s)
         rows = self._associate(view, prediction, tracks)
-        matched = np.flatnonzero(rows >= 0)
+        matched = (rows >= 0).nonzero()[0]
         tracks.motion.update(prediction, rows[matched], view.anchors_xyxy[matched], view.now_s)
-        starting = np.flatnonzero((rows == -1) & (view.scores >= rules.start_score))
+        starting = ((rows == -1) & (view.scores >= rules.start_score)).nonzero()[0]
         rows[starting] = tracks.add(view.anchors_xyxy[starting], view.now_s)
-        seen = np.flatnonzero(rows >= 0)
+        seen = (rows >= 0).nonzero()[0]
         tracks.hits[rows[seen]] += 1
         if view.looks is not None:
             self._learn_looks(view, rows)
@@ -225,7 +225,7 @@ class Engine:
 
     def _confirm(self, view: View, rows: NDArray[np.intp], seen: NDArray[np.intp], *, first: bool) -> None:
         tracks = self.tracks
-        newcomers = seen[tracks.state[rows[seen]] == TrackState.UNCONFIRMED]
+        newcomers = seen[tracks.state[rows[seen]] == UNCONFIRMED]
         if not first:
             newcomers = newcomers[tracks.hits[rows[newcomers]] >= self._rules.confirm_frames]
         if not len(newcomers):
@@ -252,7 +252,7 @@ class Engine:
     def _recognise(self, ready: NDArray[np.intp], now_s: float) -> NDArray[np.intp]:
         """Those of the newcomers that can be confirmed now; who is known gets the old id."""
         tracks, gallery = self.tracks, self.gallery
-        lost = np.flatnonzero(tracks.state == TrackState.LOST)
+        lost = np.flatnonzero(tracks.state == LOST)
         lost = lost[~np.isnan(tracks.columns["look"][lost, 0])]
         if not len(gallery) and not len(lost):
             return ready
@@ -261,14 +261,14 @@ class Engine:
         for row in ready[judged & (views[ready] > 0)].tolist():
             missing = Gallery(keep_s=np.inf, min_similarity=0, min_margin=0)
             missing.add(tracks.ids[lost], looks[lost], tracks.motion.seen_s[lost])
-            in_view = (tracks.ids > 0) & (tracks.state != TrackState.LOST)
+            in_view = (tracks.ids > 0) & (tracks.state != LOST)
             found = gallery.recognise(looks[row], looks[in_view], now_s, missing=missing)
             if found is not None:
                 self.reentries.append(found)
                 gallery.discard(found.track_id)
                 # Whoever was still waited for under this id is this newcomer: that row is nobody's now and goes with the frame.
                 old = lost[tracks.ids[lost] == found.track_id]
-                tracks.ids[old], tracks.state[old] = -1, TrackState.UNCONFIRMED
+                tracks.ids[old], tracks.state[old] = -1, UNCONFIRMED
                 lost = lost[tracks.ids[lost] > 0]
                 tracks.ids[row] = found.track_id
         return ready[judged]

@@ -17,7 +17,7 @@ from pose_analyzer.tracking.kalman import BoxPrediction
 from pose_analyzer.tracking.lone import match_lone
 from pose_analyzer.tracking.reentry import ReEntry
 from pose_analyzer.tracking.settings import OksConfig, build_config, load_config
-from pose_analyzer.tracking.tracks import Tracks, TrackState
+from pose_analyzer.tracking.tracks import TRACKED, Tracks
 from shared_utils.data_models import Poses
 from shared_utils.errors import ConfigError
 
@@ -134,7 +134,7 @@ class OksTracker:
         low = ~high & (scores >= config.track_low_thresh)
         cost = 1 - self._likeness(view, prediction, tracks)
         match(tracks.confirmed, high, cost, config.match_thresh, track_of)
-        match(tracks.state == TrackState.TRACKED, low, cost, config.match_thresh, track_of)
+        match(tracks.state == TRACKED, low, cost, config.match_thresh, track_of)
         match(~tracks.confirmed, high, cost, config.match_thresh, track_of)
         match_lone(prediction, view.anchors_xyxy, high, track_of)
         _leave_doubles(view, track_of)
@@ -176,11 +176,11 @@ class OksTracker:
 
         The wide ones find who moved fast, the narrow ones tell apart people who are nearly in one place.
         """
-        away = (_LIMB_TURN_S * (1 - np.exp(missed_s / -_LIMB_TURN_S)))[:, None] * LIMB_SPEED
-        area = (size_px * size_px)[:, None]
+        away = (_LIMB_TURN_S * size_px * (1 - np.exp(missed_s / -_LIMB_TURN_S)))[rows, None] * LIMB_SPEED
+        away *= away
         variance = prediction.covariance[0]
-        sure = away * away * area + ((variance[:, 0] + variance[:, 1]) / 2)[:, None]
-        return sure[rows] + self._spread * area[rows]
+        away += ((variance[:, 0] + variance[:, 1]) / 2)[rows, None]
+        return self._spread * (size_px * size_px)[rows, None] + away
 
     def _remember(self, view: View, tracks: Tracks, rows: NDArray[np.intp]) -> None:
         seen = (rows >= 0).nonzero()[0]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +20,8 @@ BLIND_S = 3.0
 an overloaded machine leaves such pauses, and an athlete between two repetitions has not gone anywhere."""
 
 
-class TrackState(IntEnum):
-    """What is known of a row."""
-
-    UNCONFIRMED = 0
-    TRACKED = 1
-    LOST = 2
+UNCONFIRMED, TRACKED, LOST = np.int8(0), np.int8(1), np.int8(2)
+"""States of a row. Numbers, not an enum: they are compared with whole columns several times a frame."""
 
 
 class Tracks:
@@ -54,7 +49,7 @@ class Tracks:
     @property
     def confirmed(self) -> NDArray[np.bool_]:
         """(t,) rows that have an id, in view or lost."""
-        return self.state != TrackState.UNCONFIRMED
+        return self.state != UNCONFIRMED
 
     def usable(self, timestamp_s: float) -> bool:
         """Whether a frame of this time can follow the ones before."""
@@ -75,7 +70,7 @@ class Tracks:
     def awaited(self, now_s: float) -> bool:
         """Whether the only row is confirmed, and not `expired`, in a frame of `now_s` that is `usable`."""
         before_s = self.now_s
-        if before_s is None or self.state[0] == TrackState.UNCONFIRMED or not before_s <= now_s < math.inf:
+        if before_s is None or self.state[0] == UNCONFIRMED or not before_s <= now_s < math.inf:
             return False
         blind = now_s - before_s > max(self._lost_s, BLIND_S) + TIME_TOLERANCE_S
         return not blind and float(before_s - self.motion.seen_s[0]) <= self._lost_s + TIME_TOLERANCE_S
@@ -86,7 +81,7 @@ class Tracks:
         if m:
             self.motion.append(boxes_xyxy, now_s)
             self.ids = np.concatenate([self.ids, np.full(m, -1, np.int64)])
-            self.state = np.concatenate([self.state, np.full(m, TrackState.UNCONFIRMED, np.int8)])
+            self.state = np.concatenate([self.state, np.full(m, UNCONFIRMED)])
             self.started_s = np.concatenate([self.started_s, np.full(m, now_s)])
             self.hits = np.concatenate([self.hits, np.zeros(m, np.int64)])
             for name, column in self.columns.items():
@@ -99,16 +94,15 @@ class Tracks:
         order = np.argsort(-area_px2[nameless], kind="stable")
         self.ids[rows[nameless][order]] = self._last_id + 1 + np.arange(len(order))
         self._last_id += len(order)
-        self.state[rows] = TrackState.TRACKED
+        self.state[rows] = TRACKED
 
     def settle(self, seen: NDArray[np.intp]) -> None:
         """`seen` (m,) rows were in this frame. Of the others, those never confirmed are noise and go."""
-        missed = np.ones(len(self), bool)
-        missed[seen] = False
-        known = self.state != TrackState.UNCONFIRMED
-        self.state[missed & known] = TrackState.LOST
-        self.state[~missed & known] = TrackState.TRACKED
-        self.keep(~missed | known)
+        here = np.zeros(len(self), bool)
+        here[seen] = True
+        known = self.state != UNCONFIRMED
+        self.state[known] = np.where(here, TRACKED, LOST)[known]
+        self.keep(here | known)
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Forget all rows but those of the (t,) mask."""
