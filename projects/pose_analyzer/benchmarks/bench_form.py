@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pose_analyzer.cli.recognizer_training import label_of
-from pose_analyzer.cli.reference_athlete import repetitions_by_view, varied_scene
+from pose_analyzer.pipeline.takes import repetitions_by_view, varied_scene
 from pose_analyzer.exercise import TemporalAnalyzer, list_references, load_profile, load_reference
 from pose_analyzer.exercise.judgement import judge
 from pose_analyzer.exercise.recognizer import UNKNOWN, ExerciseRecognizer

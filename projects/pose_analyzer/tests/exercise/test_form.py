@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from pose_analyzer.biomechanics import joint_angles
-from pose_analyzer.cli.reference_athlete import recorded_repetitions, repetitions_by_view
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise import FormScorer, RepetitionCounter, load_profile, load_reference
 from pose_analyzer.exercise.build import build_reference
 from pose_analyzer.exercise.features import FORM_FEATURES, form_features, swapped, view_azimuth_deg
 from pose_analyzer.exercise.judgement import judge
+from pose_analyzer.exercise.recording import recorded_repetitions
 from pose_analyzer.exercise.reference import Reference
+from pose_analyzer.pipeline.takes import repetitions_by_view
 from pose_analyzer.synthetic import scene_for
 from pose_analyzer.synthetic.observed import PERFECT, observed
 from shared_utils.data_models import EventType, Poses
@@ -138,7 +139,7 @@ def test_live_and_offline_scores_agree():
     scorer = FormScorer(load_reference("squat"))
     stream(scene, scorer)
     seen = observed(scene, seed=3)
-    offline = recorded_repetitions(seen.poses, seen.times_s, seen.frames, scorer.profile)
+    offline = recorded_repetitions(seen.poses, joint_angles(seen.poses, timestamp_s=0.0), seen.times_s, seen.frames, scorer.profile)
     assert [s.score for s in scorer.scores] == [judge(r, scorer.reference, scorer.profile).score for r in offline]
 
 

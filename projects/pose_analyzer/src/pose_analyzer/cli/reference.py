@@ -13,6 +13,7 @@ from pose_analyzer.cli.exit_codes import ExitCode
 if TYPE_CHECKING:
     from pose_analyzer.exercise.findings import FormScore
     from pose_analyzer.exercise.reference import Reference
+    from pose_analyzer.pipeline.references import Comparison
 
 
 def register(app: typer.Typer) -> None:
@@ -34,16 +35,27 @@ def build_command(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="File to write. (default: data/pose_references/)", show_default=False)
     ] = None,
-    people: Annotated[int, typer.Option(min=2, max=200, help="Sets of the athlete, each with another body.")] = 16,
-    reps: Annotated[int, typer.Option(min=1, max=20, help="Repetitions of each set of the athlete.")] = 2,
+    people: Annotated[int, typer.Option(min=2, max=40, help="Athletes for each view, each with another body.")] = 4,
+    kept: Annotated[
+        Path | None, typer.Option("--cache", help="Folder of the athlete's detections. (default: the user's cache)", show_default=False)
+    ] = None,
 ) -> int:
-    """Build a reference from good repetitions: those of the athlete, or those of your own clips."""
-    from pose_analyzer.cli.reference_athlete import athlete_reference, clip_reference
+    """Build a reference from good repetitions: those of the athlete, filmed and detected, or those of your own clips."""
+    from platformdirs import user_cache_path
+
     from pose_analyzer.exercise import load_profile
+    from pose_analyzer.pipeline.references import athlete_reference, clip_reference
 
     name = load_profile(exercise).name
     target = out or _default_folder() / f"{name}.json"
-    reference = clip_reference(name, clip) if clip else athlete_reference(name, people=people, reps=reps)
+    if clip:
+        reference = clip_reference(name, clip)
+    else:
+        folder = kept or user_cache_path("pose-analyzer", appauthor=False) / "takes"
+        with console().status(f"{name}: the athlete is filmed") as status:
+            reference = athlete_reference(
+                name, people=people, folder=folder, told=lambda done, n: status.update(f"{name}: {done} of {n} sets are filmed")
+            )
     path = reference.save(target)
     directions = ", ".join(f"{v.azimuth_deg:g}° ({v.repetitions})" for v in reference.views)
     console().print(f"written: {path}; views (repetitions): {directions}", soft_wrap=True)
@@ -78,31 +90,56 @@ def show_command(
 def compare_command(
     source: Annotated[Path, typer.Argument(help="Video of somebody doing the exercise.")],
     name: Annotated[str, typer.Option("--reference", "-r", help="Exercise, or a reference's JSON file.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="PNG to write: evidence beside the reference's body.", show_default=False)
+    ] = None,
     as_json: JsonOption = False,
 ) -> int:
     """Score every repetition of a clip against a reference."""
-    from pose_analyzer.cli.reference_athlete import score_clip
     from pose_analyzer.exercise.reference import load_reference
+    from pose_analyzer.pipeline.references import compare_clip
 
-    scores = score_clip(source, load_reference(name))
+    comparison = compare_clip(source, load_reference(name))
+    drawn = None if out is None else _draw_evidence(comparison, out)
     if as_json:
-        print_json([_plain(s) for s in scores])
+        print_json([_plain(s) for s in comparison.scores])
         return ExitCode.OK
-    if not scores:
+    if not comparison.scores:
         console().print("no repetition was seen from its beginning to its end")
         return ExitCode.PARTIAL
-    for s in scores:
-        head = f"person {s.track_id}, repetition {s.number or 'partial'} ({s.start_s:.1f} to {s.end_s:.1f} s)"
-        if s.score != s.score:  # NaN
-            console().print(f"{head}: no reference for this view ({s.azimuth_deg:.0f}°)")
-            continue
-        lost = ", ".join(f"{joint} -{points:.0f}" for joint, points in sorted(s.parts.items(), key=lambda p: -p[1]) if points >= 0.5)
-        console().print(f"{head}: {s.score:.0f} of 100" + (f" ({lost})" if lost else ""), soft_wrap=True)
-        for finding in s.findings:
-            console().print(f"  frame {finding.frame}: {finding.message}", soft_wrap=True)
-        if s.not_judged:
-            console().print(f"  not to be seen from here: {', '.join(s.not_judged)}", style="dim")
+    for s in comparison.scores:
+        _print_score(s)
+    if out is not None:
+        console().print(f"written: {drawn}" if drawn else "no evidence to draw: nothing was found", soft_wrap=True)
     return ExitCode.OK
+
+
+def _print_score(s: FormScore) -> None:
+    head = f"person {s.track_id}, repetition {s.number or 'partial'} ({s.start_s:.1f} to {s.end_s:.1f} s)"
+    if s.score != s.score:  # NaN
+        console().print(f"{head}: no reference for this view ({s.azimuth_deg:.0f}°)")
+        return
+    lost = ", ".join(f"{joint} -{points:.0f}" for joint, points in sorted(s.parts.items(), key=lambda p: -p[1]) if points >= 0.5)
+    console().print(f"{head}: {s.score:.0f} of 100" + (f" ({lost})" if lost else ""), soft_wrap=True)
+    for finding in s.findings:
+        console().print(f"  frame {finding.frame}: {finding.message}", soft_wrap=True)
+    if s.not_judged:
+        hidden = ", ".join(n.replace("_", " ") for n in s.not_judged)
+        console().print(f"  cannot be seen from here: {hidden}", style="dim", soft_wrap=True)
+
+
+def _draw_evidence(comparison: Comparison, out: Path) -> Path | None:
+    """The PNG's path; None when there is nothing to draw."""
+    from PIL import Image
+
+    from pose_analyzer.pipeline.references import evidence_sheet
+
+    sheet = evidence_sheet(comparison)
+    if sheet is None:
+        return None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(sheet).save(out, format="PNG")
+    return out
 
 
 def train_command(

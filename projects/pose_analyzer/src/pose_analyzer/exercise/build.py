@@ -11,14 +11,18 @@ import numpy as np
 
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise.dtw import band, barycenter, onto
-from pose_analyzer.exercise.features import FORM_FEATURES, Array
+from pose_analyzer.exercise.features import BODY_POINTS, FORM_FEATURES, Array
 from pose_analyzer.exercise.profile import ExerciseProfile
-from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, PHASE_SAMPLES, SAMPLES, Repetition, leading_side
-from pose_analyzer.exercise.reference import Reference, ReferenceView
+from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, PHASE_SAMPLES, SAMPLES, Repetition, leading_side, nanmean
+from pose_analyzer.exercise.reference import POSE_SAMPLES, Reference, ReferenceView
 
 WINDOW = band(SAMPLES)
 VIEW_STEP_DEG = 15.0
 _LEAST_REPETITIONS = 3
+# How far from the middle of a view a repetition may be seen and still help to know it.
+_REACH_DEG = 20.0
+_LEAST_PAIRS = 2
+_SLOPE_RIDGE = 3 * 10.0**2
 # Of the repetitions, the least share that must show a feature for the view to show it.
 _LEAST_SHOWN = 0.8
 _LEAST_SCALE_DEG = 4.0
@@ -33,14 +37,16 @@ class _Led(NamedTuple):
 
     curves: Array
     azimuth_deg: float
+    poses: Array | None
 
 
 def build_reference(repetitions: Sequence[Repetition], profile: ExerciseProfile, *, source: str) -> Reference:
     """A reference from good repetitions, of any number of people and from any number of views.
 
-    Repetitions are put into views 15 degrees apart by the direction they were seen from; a view needs three. Each view is a
-    DTW barycenter from a medoid start; spreads are standard deviations of the repetitions aligned to it. Four folds of held-out
-    repetitions give the distances from which the limit of an anomaly follows.
+    Views are 15 degrees apart; one needs three repetitions seen from there, and uses those of its neighbours, too. What changes with
+    the direction is taken out by a line through all of them. Each view is a DTW barycenter from a medoid start; spreads are standard
+    deviations of the repetitions aligned to it. Four folds of held-out repetitions give the distances from which the limit of an
+    anomaly follows.
 
     Args:
         repetitions: Good ones only.
@@ -50,12 +56,11 @@ def build_reference(repetitions: Sequence[Repetition], profile: ExerciseProfile,
     Raises:
         ExerciseError: No view has three repetitions.
     """
-    led = [_Led(r.led_by(leading_side(r, profile)).curves(), _lead_azimuth(r, profile)) for r in repetitions]
-    led = [r for r in led if math.isfinite(r.azimuth_deg)]
-    groups: dict[float, list[Array]] = {}
-    for r in led:
-        groups.setdefault(VIEW_STEP_DEG * round(r.azimuth_deg / VIEW_STEP_DEG), []).append(r.curves)
-    views = tuple(_view(azimuth, curves) for azimuth, curves in sorted(groups.items()) if len(curves) >= _LEAST_REPETITIONS)
+    turned = [r.led_by(leading_side(r, profile)) for r in repetitions]
+    led = [_Led(r.curves(), r.azimuth_deg, r.poses(POSE_SAMPLES)) for r in turned if math.isfinite(r.azimuth_deg)]
+    middles = {VIEW_STEP_DEG * round(r.azimuth_deg / VIEW_STEP_DEG) for r in led}
+    near = {a: [r for r in led if abs(r.azimuth_deg - a) <= _REACH_DEG] for a in sorted(middles)}
+    views = (_view(azimuth, rows) for azimuth, rows in near.items() if len(rows) >= _LEAST_REPETITIONS)
     views = tuple(v for v in views if v.features)
     if not views:
         raise ExerciseError(
@@ -70,16 +75,15 @@ def with_limits(reference: Reference, limits: dict[str, float]) -> Reference:
     return replace(reference, limits=limits)
 
 
-def _lead_azimuth(repetition: Repetition, profile: ExerciseProfile) -> float:
-    return repetition.led_by(leading_side(repetition, profile)).azimuth_deg
-
-
-def _view(azimuth_deg: float, curves: Sequence[Array]) -> ReferenceView:
-    stack = np.stack(curves)
+def _view(azimuth_deg: float, rows: Sequence[_Led]) -> ReferenceView:
+    stack = np.stack([r.curves for r in rows])
     shown = np.flatnonzero(np.isfinite(stack).all(1).mean(0) >= _LEAST_SHOWN)
     # What one repetition does not show is as in the others.
     stack = stack[..., shown]
-    filled = np.where(np.isfinite(stack), stack, np.nanmean(stack, axis=0, keepdims=True))
+    filled = np.where(np.isfinite(stack), stack, nanmean(stack, 0)[None])
+    off = np.array([r.azimuth_deg - azimuth_deg for r in rows])
+    slope = _slope(filled, off)
+    filled = filled - slope * off[:, None, None]
     # First by how far each feature moves; then, knowing how repetitions differ, by that: what is noise in this view weighs little.
     mean, aligned = _average(filled, np.maximum(filled.std(axis=(0, 1)), _LEAST_SCALE_DEG))
     scale = np.maximum(np.sqrt(((aligned - mean) ** 2).mean(axis=(0, 1))), _LEAST_SCALE_DEG)
@@ -90,16 +94,33 @@ def _view(azimuth_deg: float, curves: Sequence[Array]) -> ReferenceView:
     residual = aligned - mean
     return ReferenceView(
         azimuth_deg=float(azimuth_deg),
-        repetitions=len(curves),
+        repetitions=len(rows),
         features=tuple(FORM_FEATURES[i] for i in shown),
         mean=mean,
+        slope=slope,
         spread=spread,
         phase_spread={p: _spread(residual[:, phases == p].mean(1)) for p in PHASE_SAMPLES},
         scale=scale,
         covariance=_covariance(residual[:, phases == "turn"].mean(1)),
         distance_median=float(np.median(distances)),
         distance_limit=limit_of(distances),
+        pose=_pose([r.poses for r in rows if r.poses is not None and abs(r.azimuth_deg - azimuth_deg) <= VIEW_STEP_DEG]),
     )
+
+
+def _slope(curves: Array, off_deg: Array) -> Array:
+    """(SAMPLES, d) change per degree of azimuth over (r, SAMPLES, d) curves: least squares, drawn towards none when there is little."""
+    x = off_deg - off_deg.mean()
+    return np.tensordot(x, curves - curves.mean(0), axes=1) / (x @ x + _SLOPE_RIDGE)
+
+
+def _pose(poses: Sequence[Array]) -> Array:
+    """(len(POSE_SAMPLES), 14, 2) middle of several people's bodies; NaN where most do not show a point."""
+    if not poses:
+        return np.zeros((0, len(BODY_POINTS), 2))
+    stack = np.stack(poses)
+    seen = np.isfinite(stack).mean(0) > 0.5
+    return np.where(seen, np.ma.median(np.ma.masked_invalid(stack), axis=0).filled(math.nan), np.nan)
 
 
 def _average(filled: Array, scale: Array) -> tuple[Array, Array]:
@@ -137,7 +158,8 @@ def with_signatures(reference: Reference, sets: Mapping[str, Sequence[FaultySet]
 
     Args:
         reference: Built from good repetitions.
-        sets: Fault -> pairs of repetitions with and without it; a view needs pairs of two people.
+        sets: Fault -> pairs of repetitions with and without it; a view needs pairs of two people. What a view knew of the fault before
+            is replaced, of other faults kept.
         profile: The exercise.
     """
     found: dict[float, dict[str, list[Array]]] = {}
@@ -145,11 +167,17 @@ def with_signatures(reference: Reference, sets: Mapping[str, Sequence[FaultySet]
         for pair in pairs:
             for azimuth, change in _changes(reference, pair, profile, signed=fault == "asymmetry").items():
                 found.setdefault(azimuth, {}).setdefault(fault, []).append(change / pair.degrees)
-    views = tuple(
-        replace(v, signatures={k: np.median(rows, axis=0) for k, rows in found.get(v.azimuth_deg, {}).items() if len(rows) >= 2})
-        for v in reference.views
-    )
-    return replace(reference, views=views)
+    return replace(reference, views=tuple(_knowing(v, found.get(v.azimuth_deg, {})) for v in reference.views))
+
+
+def _knowing(view: ReferenceView, found: Mapping[str, list[Array]]) -> ReferenceView:
+    """A view with the middle of the changes that were found; what the fault's people do not show is no change."""
+    new = {}
+    for fault, rows in found.items():
+        if len(rows) >= _LEAST_PAIRS:
+            stack = np.ma.masked_invalid(np.stack(rows))
+            new[fault] = np.asarray(np.ma.median(stack, axis=0).filled(0.0), np.float64)
+    return replace(view, signatures=dict(view.signatures) | new)
 
 
 def _changes(reference: Reference, pair: FaultySet, profile: ExerciseProfile, *, signed: bool) -> dict[float, Array]:
@@ -163,20 +191,23 @@ def _changes(reference: Reference, pair: FaultySet, profile: ExerciseProfile, *,
         for repetition in repetitions:
             led = leading_side(repetition, profile)
             turned = repetition.led_by(led)
-            sign, curves = (-1.0 if signed and led == "right" else 1.0), turned.curves()
+            sign = -1.0 if signed and led == "right" else 1.0
             for view in (v for v in reference.views if abs(v.azimuth_deg - turned.azimuth_deg) <= VIEW_STEP_DEG):
-                values = curves[:, view.columns]
-                if np.isfinite(values).all():
-                    by_view.setdefault(view.azimuth_deg, []).append(sign * turn_deviation(view, values))
+                by_view.setdefault(view.azimuth_deg, []).append(sign * turn_deviation(view, turned))
         sides.append(by_view)
-    faulty, good = sides
-    return {azimuth: np.mean(faulty[azimuth], axis=0) - np.mean(good[azimuth], axis=0) for azimuth in faulty.keys() & good.keys()}
+    faulty, good = ({a: nanmean(np.stack(rows), 0) for a, rows in side.items()} for side in sides)
+    return {azimuth: faulty[azimuth] - good[azimuth] for azimuth in faulty.keys() & good.keys()}
 
 
-def turn_deviation(view: ReferenceView, values: Array) -> Array:
-    """(d,) degrees by which a repetition's (SAMPLES, d) features differ from the reference around the turning point."""
-    aligned = onto(view.scaled(view.mean), view.scaled(values), values, window=WINDOW)[0]
-    return (aligned - view.mean)[np.array(PHASE_OF_SAMPLE) == "turn"].mean(0)
+def turn_deviation(view: ReferenceView, turned: Repetition) -> Array:
+    """(d,) degrees by which a repetition (its leading side called left) differs around the turning point; NaN = not seen."""
+    values = turned.curves()[:, view.columns]
+    out, seen = np.full(len(view.columns), np.nan), np.isfinite(values).all(0)
+    if seen.any():
+        mean, scale = view.mean_at(turned.azimuth_deg)[:, seen], view.scale[seen]
+        aligned = onto(mean / scale, values[:, seen] / scale, values[:, seen], window=WINDOW)[0]
+        out[seen] = (aligned - mean)[np.array(PHASE_OF_SAMPLE) == "turn"].mean(0)
+    return out
 
 
 def _held_out(filled: Array, scale: Array) -> Array:

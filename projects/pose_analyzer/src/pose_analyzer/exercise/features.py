@@ -19,6 +19,7 @@ from behind equals the one from the front; `left_`/`right_` are the person's own
 
 from __future__ import annotations
 
+import itertools
 import math
 from functools import cache
 
@@ -42,6 +43,19 @@ _PAIRS = np.array([(FORM_FEATURES.index(f"left_{n}"), FORM_FEATURES.index(f"righ
 _SIGNED = np.array([FORM_FEATURES.index(n) for n in _SINGLE if n.endswith(("_tilt", "_difference"))])
 
 _PARTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle", "ear")
+_CHAIN = ("wrist", "elbow", "shoulder", "hip", "knee", "ankle")
+BODY_POINTS: tuple[str, ...] = tuple(f"{side}_{part}" for part in _PARTS for side in SIDES)
+"""Keypoints of `body_points`, left before right."""
+BODY_LINES: tuple[tuple[str, str], ...] = (
+    *(
+        (f"{side}_{a}", f"{side}_{b}")
+        for side in SIDES
+        for a, b in itertools.pairwise(("wrist", "elbow", "shoulder", "hip", "knee", "ankle"))
+    ),
+    *((f"{side}_ear", f"{side}_shoulder") for side in SIDES),
+    *((f"left_{part}", f"right_{part}") for part in ("shoulder", "hip")),
+)
+"""What is joined when a body is drawn."""
 _LEAST_PX = 2.0
 # Share of the trunk's length that a segment must show to have a direction.
 _LEAST_SHARE = 0.12
@@ -86,6 +100,29 @@ def form_features(poses: Poses, *, min_confidence: float = 0.5) -> Array:
         *(_tilt(at[name], unit[:, 0]) for name in ("hip", "shoulder", "wrist")),
     ]
     return np.concatenate([np.stack(paired, axis=1).reshape(len(poses), 2 * len(_PAIRED)), np.stack(single, axis=1)], axis=1)
+
+
+def body_points(poses: Poses, *, min_confidence: float = 0.5) -> Array:
+    """Where the body's points are: (n, 14, 2) px, in the order of `BODY_POINTS`; NaN = missing.
+
+    Example:
+        >>> from shared_utils.skeletons import COCO_17
+        >>> body_points(Poses.empty(COCO_17)).shape == (0, len(BODY_POINTS), 2)
+        True
+    """
+    xy = np.where((poses.keypoint_confidence >= min_confidence)[..., None], poses.keypoints_xy, np.nan).astype(np.float64)
+    return xy[:, _indices(poses.skeleton).ravel()]
+
+
+def mirrored_points(points: Array) -> Array:
+    """(..., 14, 2) the same body in a mirror: left and right exchanged, x turned around.
+
+    Example:
+        >>> row = np.arange(28.0).reshape(14, 2)
+        >>> bool((mirrored_points(mirrored_points(row)) == row).all())
+        True
+    """
+    return points[..., np.arange(len(BODY_POINTS)) ^ 1, :] * [-1.0, 1.0]
 
 
 def swapped(features: Array) -> Array:

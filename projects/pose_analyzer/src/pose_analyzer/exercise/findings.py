@@ -118,6 +118,7 @@ class FormScore:
         distance_limit: What held-out good repetitions stay under.
         not_judged: Faults that this view does not show.
         evidence: Fault -> strongest evidence, told or not.
+        led: The side that stands first in the reference, "left" or "right".
     """
 
     track_id: int
@@ -133,6 +134,7 @@ class FormScore:
     distance_limit: float
     not_judged: tuple[str, ...]
     evidence: Mapping[str, float] = field(default_factory=dict)
+    led: str = "left"
 
     @property
     def unusual(self) -> bool:

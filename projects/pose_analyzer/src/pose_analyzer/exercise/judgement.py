@@ -24,7 +24,7 @@ from pose_analyzer.exercise.reference import Reference, ReferenceView
 DEFAULT_LIMIT = 3.5
 """Least evidence for a fault where the reference has no limit of its own, in spreads."""
 # Evidence of what is no named fault must be stronger, as there is so much to look at.
-_GENERIC_LIMIT, _GENERIC_LEAST_DEG = 5.0, 10.0
+_GENERIC_LIMIT, _GENERIC_LEAST_DEG, _GENERIC_FACTOR = 5.0, 10.0, 1.25
 # A spread beyond this says that the view does not show the feature.
 _MOST_SPREAD_DEG = 12.0
 _FREE = 2.0
@@ -40,7 +40,8 @@ _OWN = 1.5
 _BESIDE = 0.4
 # A fault of less is not worth telling; a view that only shows more than so many degrees does not show the fault.
 _LEAST_DEG = {"asymmetry": 5.0, "depth_loss": 8.0, "rounded_back": 10.0, "knee_valgus": 4.0}
-_MOST_DEG = {"rounded_back": 50.0, "depth_loss": 45.0, "knee_valgus": 25.0, "forward_lean": 25.0, "asymmetry": 25.0, "elbow_drift": 35.0}
+# A fault that everybody would see; a view in which even that one gives no evidence does not show the fault.
+_CLEAR_DEG = {"rounded_back": 40.0, "depth_loss": 30.0, "knee_valgus": 16.0, "forward_lean": 16.0, "asymmetry": 20.0, "elbow_drift": 32.0}
 _CHARGED = {r.name: r.joint for r in RULES} | {"depth_loss": "range", "rushed_tempo": "tempo", "deviation": "other"}
 # Feature without side -> the joint that shows it, where that is not the joint that loses points.
 _JOINTS_SHOWN = {
@@ -114,7 +115,7 @@ class _Judge:
     ) -> None:
         self.repetition, self.led, self.profile, self.reference, self.view = repetition, led, profile, reference, view
         self.names = [view.features[i] for i in columns]
-        self.mean, self.spread = view.mean[:, columns], view.spread[:, columns]
+        self.mean = view.mean_at(turned.azimuth_deg)[:, columns]
         self.phase_spread = {p: s[columns] for p, s in view.phase_spread.items()}
         self.covariance = view.covariance[np.ix_(columns, columns)]
         self.signatures = {k: s[columns] for k, s in view.signatures.items()}
@@ -148,6 +149,7 @@ class _Judge:
             distance_limit=self.view.distance_limit,
             not_judged=tuple(dict.fromkeys(self.not_judged)),
             evidence=dict(self.evidence),
+            led=self.led,
         )
 
     # --- named faults -----------------------------------------------------------------------------
@@ -184,7 +186,8 @@ class _Judge:
         for name, s in self.signatures.items():
             mine = np.array([i for i in kept if _plain(self.names[i]) in self._features_of(name)], np.intp)
             sure = float(np.linalg.norm(s[mine] / sigma[mine]))
-            if sure * _MOST_DEG.get(name, 30.0) < self._limit(name):
+            clear = _CLEAR_DEG.get(name, 30.0)
+            if float(np.linalg.norm(root @ s[kept])) * clear < self._limit(name) or sure * clear < _OWN:
                 self.not_judged.append(name)
                 continue
             white[name], own[name] = root @ s[kept], float((s[mine] / sigma[mine]) @ (off[mine] / sigma[mine])) / sure
@@ -211,6 +214,8 @@ class _Judge:
         """The features (without side) that make a fault what it is."""
         if fault == "depth_loss":
             return list(range_features(self.profile))
+        if fault == "asymmetry":
+            return [n for n in self.names if n.endswith(("_difference", "_tilt"))]
         return [f for r in RULES if r.name == fault and self.profile.name in r.exercises for f in r.features]
 
     def _matched(self, name: str, left: Array, signature: Array) -> tuple[float, float]:
@@ -330,7 +335,7 @@ class _Judge:
             return []
         c, phase, sentence = best
         self.evidence["deviation"] = c.evidence
-        if c.evidence < max(self._limit("deviation"), _GENERIC_LIMIT) or c.degrees < _GENERIC_LEAST_DEG:
+        if c.evidence < max(_GENERIC_FACTOR * self._limit("deviation"), _GENERIC_LIMIT) or c.degrees < _GENERIC_LEAST_DEG:
             return []
         return [self._finding("deviation", JOINT_OF.get(_plain(self.names[c.column]), "symmetry"), c, phase, sentence)]
 
@@ -357,7 +362,7 @@ class _Judge:
 
     # --- words ------------------------------------------------------------------------------------
     def _limit(self, fault: str) -> float:
-        return self.reference.limits.get(fault, DEFAULT_LIMIT)
+        return self.view.limits.get(fault, self.reference.limits.get(fault, DEFAULT_LIMIT))
 
     def _finding(self, fault: str, joint: str, c: _Candidate, phase: str, sentence: str) -> Finding:
         rows = np.flatnonzero(phase == _PHASES)

@@ -8,15 +8,27 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pose_analyzer.exercise.features import FORM_FEATURES, SIDES, Array, facing, form_features, swapped, view_azimuth_deg
+from pose_analyzer.exercise.counter import RepetitionCounter
+from pose_analyzer.exercise.features import (
+    BODY_POINTS,
+    FORM_FEATURES,
+    SIDES,
+    Array,
+    body_points,
+    facing,
+    form_features,
+    mirrored_points,
+    swapped,
+    view_azimuth_deg,
+)
 from pose_analyzer.exercise.profile import ExerciseProfile
-from shared_utils.data_models import Event, EventType, Poses
+from shared_utils.data_models import Angles, Event, EventType, Poses
 
 PHASE_SAMPLES: dict[str, int] = {"out": 14, "turn": 6, "back": 14}
 """Samples of each phase of a repetition of common length."""
@@ -43,6 +55,7 @@ class Repetition:
         start_s, reached_s, left_s, end_s: Leaves rest, is at the turning point, leaves it, is back.
         azimuth_deg: View, 90 = from the person's left; NaN = unknown.
         partial: Whether the counter called it partial.
+        points: (t, 14, 2) px of `BODY_POINTS`, for drawing; None where nobody kept them.
     """
 
     track_id: int
@@ -56,6 +69,7 @@ class Repetition:
     end_s: float
     azimuth_deg: float
     partial: bool = False
+    points: Array | None = None
 
     @property
     def durations_s(self) -> dict[str, float]:
@@ -83,8 +97,44 @@ class Repetition:
         return out
 
     def led_by(self, side: str) -> Repetition:
-        """The same with that side called left, and seen accordingly."""
-        return self if side == "left" else replace(self, features=swapped(self.features), azimuth_deg=-self.azimuth_deg)
+        """The same with that side called left, and seen accordingly: in a mirror."""
+        if side == "left":
+            return self
+        points = None if self.points is None else mirrored_points(self.points)
+        return replace(self, features=swapped(self.features), azimuth_deg=-self.azimuth_deg, points=points)
+
+    def poses(self, samples: Sequence[int]) -> Array | None:
+        """(len(samples), 14, 2) the body at some of the common samples: from the mid-hip, in units of its own size; None if unknown."""
+        if self.points is None:
+            return None
+        at = self.sample_times_s()[list(samples)]
+        rows = [int(np.abs(self.times_s - t).argmin()) for t in at]
+        size = body_size(self.points)
+        hips = [BODY_POINTS.index(f"{s}_hip") for s in SIDES]
+        return (self.points[rows] - nanmean(self.points[rows][:, hips], 1)[:, None]) / size if size > 0 else None
+
+
+def body_size(points: Array) -> float:
+    """Length of trunk, thigh and shank together, px, where the picture shows each at its longest; 0 = unknown.
+
+    Args:
+        points: (t, 14, 2) of `body_points`.
+    """
+
+    def longest(a: str, b: str) -> float:
+        ends = [points[:, [BODY_POINTS.index(f"{s}_{part}") for s in SIDES]] for part in (a, b)]
+        lengths = np.hypot(*np.moveaxis(ends[0] - ends[1], -1, 0))
+        known = lengths[np.isfinite(lengths)]
+        return float(np.quantile(known, 0.9)) if len(known) else 0.0
+
+    return longest("shoulder", "hip") + longest("hip", "knee") + longest("knee", "ankle")
+
+
+def nanmean(values: Array, axis: int) -> Array:
+    """Mean of what is there; NaN where nothing is."""
+    known = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0.0).sum(axis) / np.where(known.any(axis), known.sum(axis), np.nan)
 
 
 def leading_side(repetition: Repetition, profile: ExerciseProfile) -> str:
@@ -117,7 +167,7 @@ class RepetitionRecorder:
     def __init__(self, profile: ExerciseProfile, *, min_confidence: float = 0.5) -> None:
         self.profile = profile
         self._min_confidence = min_confidence
-        self._rows: dict[int, deque[tuple[float, int, Array, Array]]] = {}
+        self._rows: dict[int, deque[tuple[float, int, Array, Array, Array]]] = {}
         self._last_s = -math.inf
 
     def update(self, poses: Poses, events: Iterable[Event], *, timestamp_s: float, frame_index: int) -> list[Repetition]:
@@ -140,8 +190,9 @@ class RepetitionRecorder:
         if len(tracked):
             people = poses[tracked]
             features, directions = form_features(people, min_confidence=self._min_confidence), facing(people)
+            points = body_points(people, min_confidence=self._min_confidence)
             for row, track_id in enumerate(people.track_ids.tolist()):
-                self._rows.setdefault(track_id, deque()).append((timestamp_s, frame_index, features[row], directions[row]))
+                self._rows.setdefault(track_id, deque()).append((timestamp_s, frame_index, features[row], directions[row], points[row]))
         for track_id in [t for t, rows in self._rows.items() if rows[-1][0] < timestamp_s - _KEPT_S]:
             del self._rows[track_id]
         for rows in self._rows.values():
@@ -162,12 +213,19 @@ class RepetitionRecorder:
         rows = self._rows.get(event.track_id)
         if rows is None:
             return None
-        times, frames, features, directions = (np.array(column) for column in zip(*rows, strict=True))
-        return repetition_of(event, self.profile, times_s=times, frames=frames, features=features, directions=directions)
+        times, frames, features, directions, points = (np.array(column) for column in zip(*rows, strict=True))
+        return repetition_of(event, self.profile, times_s=times, frames=frames, features=features, directions=directions, points=points)
 
 
 def repetition_of(
-    event: Event, profile: ExerciseProfile, *, times_s: Array, frames: NDArray[np.int64], features: Array, directions: Array
+    event: Event,
+    profile: ExerciseProfile,
+    *,
+    times_s: Array,
+    frames: NDArray[np.int64],
+    features: Array,
+    directions: Array,
+    points: Array | None = None,
 ) -> Repetition | None:
     """The part of a recording that a repetition's event speaks of; None when its beginning or end was not seen.
 
@@ -178,6 +236,7 @@ def repetition_of(
         frames: (t,) indices.
         features: (t, f) of `form_features`.
         directions: (t, 2) of `facing`.
+        points: (t, 14, 2) of `body_points`, for drawing.
     """
     phases = (event.data.get("eccentric_s"), event.data.get("concentric_s"))
     out_s, back_s = phases if profile.rest == "top" else phases[::-1]
@@ -196,7 +255,33 @@ def repetition_of(
         end_s=event.end_s,
         azimuth_deg=view_azimuth_deg(directions[kept]),
         partial=event.type == EventType.REP_PARTIAL,
+        points=None if points is None else points[kept],
     )
+
+
+def recorded_repetitions(
+    poses: Poses, angles: Angles, times_s: Array, frames: NDArray[np.int64], profile: ExerciseProfile
+) -> list[Repetition]:
+    """Repetitions of one person over a whole recording, counted and cut.
+
+    Args:
+        poses: One row per frame, steady already.
+        angles: Of those rows.
+        times_s: (t,) media clock.
+        frames: (t,) indices.
+        profile: What to count.
+    """
+    counter = RepetitionCounter(profile)
+    one = np.ones(1, np.int64)
+    events = [
+        event
+        for row, (time_s, index) in enumerate(zip(times_s.tolist(), frames.tolist(), strict=True))
+        for event in counter.update(Angles(angles.names, one, angles.value_deg[row : row + 1]), timestamp_s=time_s, frame_index=index)
+    ]
+    features, directions, points = form_features(poses), facing(poses), body_points(poses)
+    told = (e for e in events + counter.flush() if e.type in (EventType.REP_COMPLETED, EventType.REP_PARTIAL))
+    cut = (repetition_of(e, profile, times_s=times_s, frames=frames, features=features, directions=directions, points=points) for e in told)
+    return [r for r in cut if r is not None]
 
 
 def _mean(values: Array) -> float:

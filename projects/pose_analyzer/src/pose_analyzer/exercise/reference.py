@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 
 from pose_analyzer.errors import ExerciseError
-from pose_analyzer.exercise.features import FORM_FEATURES, Array
+from pose_analyzer.exercise.features import BODY_POINTS, FORM_FEATURES, Array
 from pose_analyzer.exercise.recording import PHASE_SAMPLES, SAMPLES
 
-_FORMAT = 1
+_FORMAT = 2
 # A view serves for repetitions seen from up to this far beside it.
 VIEW_TOLERANCE_DEG = 20.0
+POSE_SAMPLES = (0, 4, 8, 11, 13, 16, 20, 22, 25, 29, 33)
+"""Samples whose body a reference keeps."""
 FOLDER_VARIABLE = "POSE_REFERENCES_DIR"
 
 
@@ -34,7 +36,8 @@ class ReferenceView:
         azimuth_deg: Middle of the directions, 0 front or back, 90 from the leading side.
         repetitions: How many it was built from.
         features: The d features that this view shows.
-        mean: (SAMPLES, d) degrees, the barycenter.
+        mean: (SAMPLES, d) degrees, the barycenter, as seen from the middle.
+        slope: (SAMPLES, d) degrees by which that changes per degree of azimuth.
         spread: (SAMPLES, d) degrees, standard deviation of the aligned repetitions.
         phase_spread: Phase -> (d,) degrees, standard deviation of the repetitions' means over that phase.
         scale: (d,) degrees by which features are divided for warping.
@@ -42,12 +45,16 @@ class ReferenceView:
             does to all features together.
         signatures: Fault -> (d,) change of those means per degree of the fault; empty where no faulty repetitions were at hand.
         distance_median, distance_limit: Of held-out repetitions to the reference; beyond the limit is an anomaly.
+        limits: Fault -> least evidence, in spreads, that held-out good repetitions do not reach from about here.
+        pose: (len(POSE_SAMPLES), 14, 2) the body at some samples, for drawing: from the mid-hip, x to the right and y down as in a picture
+            from the leading side, in units of trunk, thigh and shank together; NaN = not seen. Empty (0, 14, 2) where nobody kept it.
     """
 
     azimuth_deg: float
     repetitions: int
     features: tuple[str, ...]
     mean: Array
+    slope: Array
     spread: Array
     phase_spread: Mapping[str, Array]
     scale: Array
@@ -55,6 +62,16 @@ class ReferenceView:
     distance_median: float
     distance_limit: float
     signatures: Mapping[str, Array] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    pose: Array = field(default_factory=lambda: np.zeros((0, len(BODY_POINTS), 2)))
+
+    def mean_at(self, azimuth_deg: float) -> Array:
+        """(SAMPLES, d) degrees as seen from a direction, at most `VIEW_TOLERANCE_DEG` from the middle."""
+        return self.mean + self.slope * float(np.clip(azimuth_deg - self.azimuth_deg, -VIEW_TOLERANCE_DEG, VIEW_TOLERANCE_DEG))
+
+    def pose_at(self, sample: int) -> Array | None:
+        """(14, 2) the body nearest to one of the common samples; None where nobody kept it."""
+        return self.pose[int(np.abs(np.array(POSE_SAMPLES) - sample).argmin())] if len(self.pose) else None
 
     @property
     def columns(self) -> list[int]:
@@ -75,7 +92,7 @@ class Reference:
         source: Where the repetitions come from, one sentence.
         views: From each direction.
         durations_s: Phase -> (mean, standard deviation) of the natural logarithm of its seconds; `all` is the repetition.
-        limits: Fault -> least evidence, in spreads, that held-out good repetitions do not reach.
+        limits: The same where a view has none.
 
     Example:
         >>> reference = load_reference("squat")
@@ -117,12 +134,15 @@ class Reference:
                 "repetitions": v.repetitions,
                 "distance_median": round(v.distance_median, 4),
                 "distance_limit": round(v.distance_limit, 4),
-                "covariance": [[round(float(x), 1) for x in row[: i + 1]] for i, row in enumerate(v.covariance)],
+                "covariance": [[round(float(x), 2) for x in row[: i + 1]] for i, row in enumerate(v.covariance)],
                 "signatures": {k: np.round(s, 3).tolist() for k, s in sorted(v.signatures.items())},
+                "limits": {k: round(x, 2) for k, x in sorted(v.limits.items())},
+                "pose": [[None if not math.isfinite(x) else round(float(x), 3) for x in row.ravel()] for row in v.pose],
                 "features": {
                     name: {
                         "scale": round(float(v.scale[i]), 2),
                         "mean": np.round(v.mean[:, i], 1).tolist(),
+                        "slope": np.round(v.slope[:, i], 2).tolist(),
                         "spread": np.round(v.spread[:, i], 1).tolist(),
                         "phase_spread": {p: round(float(s[i]), 2) for p, s in v.phase_spread.items()},
                     }
@@ -202,7 +222,7 @@ def _view_text(view: Mapping[str, Any]) -> str:
 def _read(path: Path) -> Reference:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-        if data["format"] != _FORMAT or data["phase_samples"] != PHASE_SAMPLES:
+        if data["format"] not in (1, _FORMAT) or data["phase_samples"] != PHASE_SAMPLES:
             raise ExerciseError(f"{path.name}: a reference of another version; build it again")
         return Reference(
             exercise=str(data["exercise"]),
@@ -230,6 +250,7 @@ def _views(rows: list[dict[str, Any]]) -> Iterator[ReferenceView]:
             repetitions=int(row["repetitions"]),
             features=tuple(features),
             mean=np.array([f["mean"] for f in features.values()], np.float64).T,
+            slope=np.array([f.get("slope", [0.0] * SAMPLES) for f in features.values()], np.float64).T,
             spread=np.array([f["spread"] for f in features.values()], np.float64).T,
             phase_spread={p: np.array([f["phase_spread"][p] for f in features.values()], np.float64) for p in PHASE_SAMPLES},
             scale=np.array([f["scale"] for f in features.values()], np.float64),
@@ -237,8 +258,11 @@ def _views(rows: list[dict[str, Any]]) -> Iterator[ReferenceView]:
             signatures={k: np.array(s, np.float64) for k, s in row["signatures"].items()},
             distance_median=float(row["distance_median"]),
             distance_limit=float(row["distance_limit"]),
+            limits={k: float(x) for k, x in row.get("limits", {}).items()},
+            pose=np.array(row.get("pose", []), np.float64).reshape(-1, len(BODY_POINTS), 2),
         )
-        shapes = {view.mean.shape == (SAMPLES, len(features)), view.spread.shape == view.mean.shape}
+        shapes = {view.mean.shape == (SAMPLES, len(features)), view.spread.shape == view.mean.shape, view.slope.shape == view.mean.shape}
+        shapes.add(len(view.pose) in (0, len(POSE_SAMPLES)))
         if shapes != {True} or any(len(s) != len(features) for s in view.signatures.values()) or not (view.scale > 0).all():
             raise ExerciseError(f"the curves of the view at {view.azimuth_deg:g}° are damaged; build the reference again")
         yield view

@@ -157,7 +157,7 @@ class TemporalAnalyzer:
         times, values = np.array([r[0] for r in kept]), np.stack([r[2] for r in kept])
         at = np.linspace(times[0], times[-1], SAMPLES)
         series = view.scaled(np.stack([np.interp(at, times, column) for column in values.T], axis=1))
-        reference = view.scaled(view.mean)
+        reference = view.scaled(spring.mean)
         # Only lengths are made equal, not phases: half of the band more is for those.
         distance, path = align(reference, series, window=WINDOW + SAMPLES // 6)
         off = [float(np.square(reference[i] - series[j]).sum()) for i, j in path]
@@ -220,6 +220,7 @@ class _Spring:
         self.last_s = -math.inf
         self._view: ReferenceView | None = None
         self._mirrored = False
+        self.mean = np.zeros((SAMPLES, 0))
         self._cost = self._length = self._start = np.zeros(0)
         self._best: tuple[float, float, float] | None = None  # distance, start, end
 
@@ -250,7 +251,7 @@ class _Spring:
         if not np.isfinite(x).any():
             return None
         # A feature that is missing for a moment keeps its last value: it neither fits nor deviates.
-        x = np.where(np.isfinite(x), x, self.rows[-1][2] if self.rows else view.mean[0])
+        x = np.where(np.isfinite(x), x, self.rows[-1][2] if self.rows else self.mean[0])
         self.rows.append((time_s, frame, x))
         while self.rows[0][0] < time_s - 20.0:
             self.rows.popleft()
@@ -259,7 +260,7 @@ class _Spring:
 
     def _most(self, view: ReferenceView) -> float:
         """Distance up to which something is an attempt at the movement: whoever stands at rest is always farther."""
-        still = float(np.sqrt(np.square((view.mean - view.mean[0]) / view.scale).sum(1).mean()))
+        still = float(np.sqrt(np.square((self.mean - self.mean[0]) / view.scale).sum(1).mean()))
         return min(self._slack * view.distance_limit, _OF_STILL * still)
 
     def _look(self) -> None:
@@ -275,6 +276,7 @@ class _Spring:
         if current is not None and chosen is not None and abs(current.azimuth_deg - turned) <= 10.0:
             return
         self._view, self._mirrored, self._best = chosen, mirrored, None
+        self.mean = np.zeros((SAMPLES, 0)) if chosen is None else chosen.mean_at(-azimuth if mirrored else azimuth)
         self._cost, self._length, self._start = np.full(SAMPLES, np.inf), np.zeros(SAMPLES), np.full(SAMPLES, np.nan)
         self.rows.clear()
 
@@ -283,7 +285,7 @@ class _Spring:
 
         A frame moves a way on by at most as many samples as the fastest repetition would: nobody leaps through the reference.
         """
-        local = np.square((view.mean - x) / view.scale).sum(1)
+        local = np.square((self.mean - x) / view.scale).sum(1)
         total = np.concatenate([[0.0], np.cumsum(local)])
         elapsed_s = time_s - self.rows[-2][0] if len(self.rows) > 1 else 0.0
         leap = min(max(1, math.ceil(elapsed_s * SAMPLES / self._least_s)), SAMPLES - 1)
