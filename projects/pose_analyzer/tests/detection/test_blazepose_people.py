@@ -159,3 +159,31 @@ def test_without_a_next_region_a_person_is_shown_but_not_followed(span):
     broken = Landmarks(found.score, found.xy_px, found.visibility, found.presence, found.world_xyz_m, span)
     assert len(stream.end_frame([Finding(person, True, broken)])) == 1
     assert stream.people == []
+
+
+def _upright(x: float, y: float, trunk_px: float) -> Landmarks:
+    """Somebody upright whose trunk, around (x, y), has that length."""
+    posture = np.tile([0.0, 0.0], (33, 1))
+    for i, at in {11: (-0.35, -0.5), 12: (0.35, -0.5), 23: (-0.2, 0.5), 24: (0.2, 0.5)}.items():
+        posture[i] = np.array(at) * trunk_px
+    posture[25:] = np.array([0.0, 1.5]) * trunk_px
+    return _landmarks(x, y, posture=posture)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "trunk_px", "people"),
+    [
+        (310, 170, 50, 1),  # a print on the shirt
+        (310, 170, 90, 2),  # somebody as large: one of the two is in front
+        (420, 170, 50, 2),  # a child, or somebody farther away, beside
+        (310, 20, 50, 2),  # somebody farther away, above the shoulder
+    ],
+)
+def test_a_small_body_on_the_trunk_of_a_large_one_is_nobody(x, y, trunk_px, people):
+    stream = Stream(max_people=3, search_frames=1)
+    stream.start_frame(*WIDE)
+    (large,) = stream.newcomers([_candidate(300)])
+    stream.end_frame([Finding(large, True, _upright(300, 180, 100))])
+    stream.start_frame(*WIDE)
+    findings = [Finding(large, False, _upright(301, 180, 100)), Finding(Person(_candidate(x, y).region), True, _upright(x, y, trunk_px))]
+    assert len(stream.end_frame(findings)) == people

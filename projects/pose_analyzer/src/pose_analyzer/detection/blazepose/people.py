@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import cycle
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pose_analyzer.detection.blazepose.decode import Candidate, Landmarks
 from pose_analyzer.detection.blazepose.regions import Region, RegionSmoother
@@ -21,6 +22,9 @@ _SAME_PERSON_OKS = 0.6
 # 0.12 of a region is about 20 cm.
 _SAME_CENTRE = 0.12
 _SAME_SIZE_RATIO = 1.5
+# A trunk this much smaller, with its middle on the larger one (and that share of its length around), would be behind it.
+_SMALLER, _AROUND = 0.75, 0.2
+_TRUNK = BLAZEPOSE_33.indices(["left_shoulder", "right_shoulder", "left_hip", "right_hip"])
 
 
 @dataclass(slots=True, eq=False)
@@ -130,6 +134,8 @@ def _without_duplicates(findings: Sequence[Finding]) -> list[Finding]:
     """Of findings that are one person, keep the one nearest to the middle of its region; newcomers yield to the followed."""
     if len(findings) < 2:
         return list(findings)
+    trunks = [f.landmarks.xy_px[_TRUNK] for f in findings]
+    findings = [f for i, f in enumerate(findings) if not any(_is_on(trunks[i], trunks[j]) for j in range(i))]
     alike = oks_matrix(np.stack([f.landmarks.xy_px for f in findings]), np.stack([f.landmarks.visibility for f in findings]), BLAZEPOSE_33)
     # Whoever drifted onto a neighbour has moved further from where the last frame saw them than the neighbour.
     order = sorted(range(len(findings)), key=lambda i: (findings[i].is_new, 0.0 if findings[i].is_new else findings[i].drift, i))
@@ -138,3 +144,17 @@ def _without_duplicates(findings: Sequence[Finding]) -> list[Finding]:
         if not any(alike[i, j] > _SAME_PERSON_OKS for j in kept):
             kept.append(i)
     return [findings[i] for i in sorted(kept)]
+
+
+def _is_on(small: NDArray[np.floating], large: NDArray[np.floating]) -> bool:
+    """Whether a trunk is a shape on the trunk of somebody else, such as a print on a shirt: a smaller person there would be hidden.
+
+    Args:
+        small: (4, 2) shoulders and hips, px.
+        large: The same of the other.
+    """
+    lengths = [float(np.hypot(*(t[:2].mean(0) - t[2:].mean(0)))) for t in (small, large)]
+    if not lengths[0] < _SMALLER * lengths[1]:
+        return False
+    middle, margin = small.mean(0), _AROUND * lengths[1]
+    return bool(((middle > large.min(0) - margin) & (middle < large.max(0) + margin)).all())
