@@ -67,3 +67,34 @@ def test_a_wrong_call_is_told_in_one_sentence(result, arguments, status, says, c
 def test_a_folder_without_a_result_is_named(tmp_path, capsys):
     assert main(["export", str(tmp_path), "-f", "csv"]) == ExitCode.PARTIAL
     assert "no finished result" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["angles", "range", "path", "form", "reference"])
+def test_a_result_is_drawn(result, kind, tmp_path):
+    folder, _ = result
+    assert main(["plot", str(folder), kind, "-o", str(tmp_path / "x.png"), "--dark"]) == ExitCode.OK
+    assert (tmp_path / "x.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["pie"], "angles, range, path, form, reference"),
+        (["path", "--by", "colour"], "speed or repetition"),
+        (["path", "--point", "tail"], "there are bar, nose"),
+        (["reference", "--repetition", "9"], "there are 1, 2"),
+        (["reference", "--reference", "unicycling"], "there is no reference for 'unicycling'"),
+        (["angles", "--person", "7"], "track id 7"),
+    ],
+)
+def test_a_plot_that_cannot_be_drawn_says_what_can(result, arguments, says, capsys):
+    folder, _ = result
+    assert main(["plot", str(folder), *arguments]) == ExitCode.USAGE
+    assert says in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_each_repetition_is_judged_anew_for_the_strip_of_form(result):
+    _, session = result
+    figure = session.plot_form()
+    scores = [t.get_text() for t in figure.axes[0].texts if t.get_text().isdecimal()]
+    assert len(scores) == session.repetition_count == 2

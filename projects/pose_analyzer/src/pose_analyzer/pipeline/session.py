@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from pose_analyzer import reporting
-from shared_utils.data_models import Session
+from pose_analyzer.errors import ExerciseError
+from shared_utils.data_models import EventType, Session
 
 if TYPE_CHECKING:
     import supervision as sv
     from matplotlib.figure import Figure
     from ultralytics.engine.results import Results
 
-    from pose_analyzer.reporting import FramePeople
+    from pose_analyzer.exercise import ExerciseProfile, FormScore, Reference
+    from pose_analyzer.exercise.recording import Repetition
+    from pose_analyzer.reporting import ComparedCurves, FramePeople, ThemeName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,18 +33,115 @@ class PoseSession(Session):
         0
     """
 
-    def plot(self, path: str | Path | None = None, *, track_id: int | None = None, angles: Sequence[str] | None = None) -> Figure:
-        """Angles over time with repetition marks; also written to `path` as PNG if given.
+    def plot(
+        self,
+        path: str | Path | None = None,
+        *,
+        track_id: int | None = None,
+        angles: Sequence[str] | None = None,
+        theme: ThemeName = "light",
+    ) -> Figure:
+        """Angles over time with error bands and repetition marks; also written to `path` as PNG if given.
 
         Args:
             path: Where to write it.
             track_id: Whose angles; default: who has most repetitions.
             angles: Joints, for example `["knee_flexion"]`; default: the four that moved most.
+            theme: "light" or "dark".
         """
-        figure = reporting.plot_session(self, track_id=track_id, angles=angles)
-        if path is not None:
-            figure.savefig(path, dpi=110, metadata={"Software": None}, format="png")
-        return figure
+        return _written(reporting.plot_session(self, track_id=track_id, angles=angles, theme=theme), path)
+
+    def plot_range(self, path: str | Path | None = None, *, track_id: int | None = None, theme: ThemeName = "light") -> Figure:
+        """Range of motion of every joint, left beside right."""
+        return _written(reporting.plot_range(self, track_id=track_id, theme=theme), path)
+
+    def plot_path(
+        self,
+        path: str | Path | None = None,
+        *,
+        track_id: int | None = None,
+        point: str = "bar",
+        colour_by: Literal["speed", "repetition"] = "speed",
+        height_m: float | None = None,
+        theme: ThemeName = "light",
+    ) -> Figure:
+        """The way of the bar (the middle between the wrists) or of a keypoint, in body heights, or metres given the person's height.
+
+        Raises:
+            ChoiceError: There is no such person or point, or it was never seen.
+        """
+        from pose_analyzer.biomechanics import stature_px
+
+        tall = float("nan")
+        if reporting.main_track(self) is not None:
+            track_id, own = reporting.person_rows(self, track_id, guess=True)
+            found = stature_px(reporting.poses_of(own))
+            tall = float(np.median(found[np.isfinite(found)])) if np.isfinite(found).any() else tall
+        figure = reporting.plot_path(
+            self, stature_px=tall, height_m=height_m, track_id=track_id, point=point, colour_by=colour_by, theme=theme
+        )
+        return _written(figure, path)
+
+    def plot_form(
+        self,
+        path: str | Path | None = None,
+        *,
+        track_id: int | None = None,
+        reference: str | Path | None = None,
+        theme: ThemeName = "light",
+    ) -> Figure:
+        """Heat strip of faults against repetitions.
+
+        Every repetition is judged anew where keypoints were kept and there is a reference; else the events speak, which tell a
+        fault again only after some seconds.
+
+        Args:
+            path: Where to write it.
+            track_id: Whose; default: who has most repetitions.
+            reference: Name or file; default that of the session's exercise.
+            theme: "light" or "dark".
+        """
+        track_id = reporting.main_track(self) if track_id is None else track_id
+        cells, scores = None, []
+        if track_id is not None and reporting.skeleton_of(self.series) is not None:
+            judged = _judged(self, track_id, reference)
+            if judged is not None:
+                cells = [
+                    reporting.FormCell(end_s=s.end_s, fault=f.fault, side=f.side, amount=abs(f.degrees), unit=f.unit, evidence=f.evidence)
+                    for s in judged
+                    for f in s.findings
+                ]
+                scores = [(s.end_s, s.score) for s in judged]
+        return _written(reporting.plot_form(self, track_id=track_id, cells=cells, scores=scores, theme=theme), path)
+
+    def plot_reference(
+        self,
+        path: str | Path | None = None,
+        *,
+        repetition: int | None = None,
+        track_id: int | None = None,
+        reference: str | Path | None = None,
+        features: Sequence[str] | None = None,
+        theme: ThemeName = "light",
+    ) -> Figure:
+        """A repetition's curves over the reference's mean and spread, phase by phase.
+
+        Args:
+            path: Where to write it.
+            repetition: Number; default the one that deviates most.
+            track_id: Whose; default: who has most repetitions.
+            reference: Name or file; default that of the session's exercise.
+            features: Of `exercise.features.FORM_FEATURES`; default those that deviate most.
+            theme: "light" or "dark".
+
+        Raises:
+            ChoiceError: There is no such person, repetition or feature.
+            ExerciseError: There is no such reference.
+        """
+        track_id, _ = reporting.person_rows(self, track_id, guess=True)
+        curves = _compared(self, track_id, reference, repetition)
+        title = reporting.title_of(self, track_id)
+        return _written(reporting.plot_reference(curves, title=title, features=features, theme=theme), path)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `result.json`, `series.parquet`, `series.csv` and `events.csv` into a folder."""
@@ -94,3 +196,96 @@ class PoseSession(Session):
         out = StringIO()
         Console(file=out, width=100, no_color=True).print(reporting.summary_table(self))
         return out.getvalue()
+
+
+def _written(figure: Figure, path: str | Path | None) -> Figure:
+    if path is not None:
+        reporting.write_png(figure, path)
+    return figure
+
+
+# --- form, from what was kept -----------------------------------------------------------------------
+def _reference_of(session: Session, reference: str | Path | None) -> Reference:
+    from pose_analyzer.exercise import load_reference
+
+    name = reference or Path(str((session.settings.get("exercise") or {}).get("name") or "")).stem
+    if not name:
+        raise reporting.ChoiceError("the session counts no exercise; name a reference to compare with")
+    return load_reference(name)
+
+
+def _repetitions(session: Session, track_id: int, profile: ExerciseProfile) -> list[Repetition]:
+    """A person's repetitions as the scorer of form sees them."""
+    from pose_analyzer.exercise.features import facing, form_features
+    from pose_analyzer.exercise.recording import repetition_of
+
+    own = reporting.person_rows(session, track_id)[1]
+    poses = reporting.poses_of(own)
+    rows = {"times_s": own["timestamp_s"], "frames": own["frame_index"], "features": form_features(poses), "directions": facing(poses)}
+    told = [e for e in session.events if e.track_id == track_id and e.type in (EventType.REP_COMPLETED, EventType.REP_PARTIAL)]
+    found = (repetition_of(e, profile, **rows) for e in told)
+    return [r for r in found if r is not None]
+
+
+def _judged(session: Session, track_id: int, reference: str | Path | None) -> list[FormScore] | None:
+    """Every repetition scored; None without a reference."""
+    from pose_analyzer.exercise import load_profile
+    from pose_analyzer.exercise.judgement import judge
+
+    try:
+        chosen = _reference_of(session, reference)
+    except (ExerciseError, reporting.ChoiceError):
+        if reference is not None:
+            raise
+        return None
+    profile = load_profile(chosen.exercise)
+    return [judge(r, chosen, profile) for r in _repetitions(session, track_id, profile)]
+
+
+def _compared(session: Session, track_id: int, reference: str | Path | None, number: int | None) -> ComparedCurves:
+    """A person's repetitions at the reference's common length, warped onto it as the scorer does."""
+    from pose_analyzer.exercise import load_profile
+    from pose_analyzer.exercise.build import WINDOW
+    from pose_analyzer.exercise.dtw import onto
+    from pose_analyzer.exercise.recording import PHASE_SAMPLES, leading_side
+
+    chosen = _reference_of(session, reference)
+    profile = load_profile(chosen.exercise)
+    full = [r for r in _repetitions(session, track_id, profile) if not r.partial]
+    if not full:
+        raise reporting.ChoiceError(f"no repetition of person {track_id} was seen from its beginning to its end")
+    sides = [leading_side(r, profile) for r in full]
+    led = max(set(sides), key=sides.count)
+    azimuth_deg = float(np.median([r.led_by(led).azimuth_deg for r in full]))
+    view = chosen.view(azimuth_deg)
+    if view is None:
+        raise reporting.ChoiceError(f"the reference of {chosen.exercise} has no view from {azimuth_deg:.0f}°")
+    curves = {}
+    for r in full:
+        own = r.led_by(led).curves()[:, view.columns]
+        seen = np.isfinite(own).all(0)
+        warped = np.full(own.shape, np.nan)
+        if seen.any():
+            warped[:, seen] = onto(view.mean[:, seen] / view.scale[seen], own[:, seen] / view.scale[seen], own[:, seen], window=WINDOW)[0]
+        curves[str(r.number)] = warped
+    off = {k: float(np.nanmean(np.abs(c - view.mean) / np.maximum(view.spread, 1.0))) if np.isfinite(c).any() else -1.0
+           for k, c in curves.items()}  # fmt: skip
+    other = {"left": "right", "right": "left"} if led == "right" else {}
+    names = tuple("_".join([other.get(head, head), *rest]) for head, *rest in (f.split("_") for f in view.features))
+    return reporting.ComparedCurves(
+        features=names,
+        mean=view.mean,
+        spread=view.spread,
+        repetitions=curves,
+        chosen=max(off, key=lambda k: off[k]) if number is None else str(number),
+        phases=tuple((profile.phases[p], n) for p, n in PHASE_SAMPLES.items()),
+        main=tuple(n for n in names if n.removeprefix("left_").removeprefix("right_") in _main_features(profile)),
+        about=f"reference {chosen.exercise.replace('_', ' ')}, from {abs(view.azimuth_deg):.0f}° ({view.repetitions} good repetitions)",
+    )
+
+
+def _main_features(profile: ExerciseProfile) -> set[str]:
+    """What an exercise is about, without side: what is counted, and what its faults show in."""
+    from pose_analyzer.exercise.faults import RULES
+
+    return {c.angle for c in profile.cues} | {f for r in RULES if profile.name in r.exercises for f in r.features}
