@@ -414,6 +414,38 @@ def test_cues_come_from_form_events_and_from_the_page_itself(server, open_page):
     assert page.get_by_test_id("cue").last.get_attribute("data-level") == "good"
 
 
+def test_joints_that_form_feedback_names_light_up_and_the_cue_is_listed_and_spoken(server, open_page):
+    page = open_page()
+    watched(server, page)
+    points = {"left_hip": (200.0, 100.0), "left_knee": (220.0, 240.0), "left_ankle": (200.0, 380.0)}
+    pink = """() => {
+      const c = document.getElementById("overlay"); let n = 0;
+      const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
+      for (let i = 0; i < d.length; i += 4) n += d[i + 3] > 200 && d[i] > 220 && d[i + 1] < 90 && d[i + 2] > 80 && d[i + 2] < 140;
+      return n;
+    }"""
+    server.say.send(frame(1.0, points), picture_of(64, 48, (20, 20)))
+    page.wait_for_selector('[data-testid=state][data-state="live"]')
+    drawn(page)
+    assert page.evaluate(pink) == 0
+    page.evaluate("() => { globalThis.said = []; speechSynthesis.speak = (words) => said.push(words.text); }")
+    page.get_by_test_id("voice").click()
+    data = {"keypoints": ["left_hip", "left_knee", "left_ankle"], "level": "warn", "fault": "knee_valgus"}
+    told = {
+        **rep(1, 0.5),
+        "type": "form_deviation",
+        "value": 11.0,
+        "message": "Left knee caves in 11 degrees; reference 2 ± 3",
+        "data": data,
+    }
+    server.say.send(frame(1.1, points, events=[told]), picture_of(64, 48, (20, 20)))
+    page.get_by_test_id("cue").get_by_text("Left knee caves in").wait_for()
+    drawn(page)
+    assert page.evaluate(pink) > 100
+    assert page.evaluate("() => said") == ["Cues are spoken.", "Left knee caves in 11 degrees"]
+    assert "Left knee caves in" in page.locator('tr[data-type="form_deviation"]').inner_text()
+
+
 def test_an_empty_picture_says_that_nobody_is_there(server, open_page):
     page = open_page()
     watched(server, page)

@@ -187,7 +187,7 @@ def test_the_log_is_bounded(js):
 def test_tempo_is_what_the_event_tells_and_no_more(js):
     told = rep(4, data={"eccentric_s": 1.1, "concentric_s": None, "pause_s": 0.2, "range_deg": 88.0})
     tempo = js("tempo.js", "tempoOf", f"return tempoOf({json.dumps(told)});")
-    assert tempo == {"down_s": 1.1, "pause_s": 0.2, "up_s": None, "range_deg": 88.0, "duration_s": 2.0}
+    assert tempo == {"down_s": 1.1, "pause_s": 0.2, "up_s": None, "range_deg": 88.0, "form": None, "duration_s": 2.0}
     assert js("tempo.js", "tempoOf", f"return tempoOf({json.dumps(rep(1))}).down_s;") is None
 
 
@@ -391,6 +391,34 @@ def test_a_picture_that_is_never_answered_does_not_block_for_ever(js):
       w.expire(2500, 3000); const before = w.isFull;
       w.expire(3005, 3000); return [before, w.sent.size];"""
     assert js("webcam.js", "Window", body) == [True, 1]
+
+
+# --- form feedback -----------------------------------------------------------------------------------
+def deviation(track: int = 1, keypoints=("left_hip", "left_knee")) -> dict:
+    data = {"keypoints": list(keypoints), "level": "warn"}
+    return {**REP, "type": "form_deviation", "track_id": track, "message": "The left knee caves in", "data": data}
+
+
+def test_joints_that_feedback_names_are_marked_for_five_seconds(js):
+    body = f"""
+      const f = new Feedback(); const names = (now) => [...f.marks(now)].map(([t, n]) => [t, [...n]]);
+      f.take({json.dumps(deviation())}, 10); f.take({json.dumps(deviation(2, ["nose"]))}, 12);
+      f.take({json.dumps(rep(1))}, 12);
+      return [names(12), names(15.5), names(17.5)];
+    """
+    assert js("feedback.js", "Feedback", body) == [[[1, ["left_hip", "left_knee"]], [2, ["nose"]]], [[2, ["nose"]]], []]
+
+
+def test_feedback_without_keypoints_marks_nothing(js):
+    events = [deviation(keypoints=()), {**deviation(), "data": {}}, {**deviation(), "data": None}]
+    body = f"const f = new Feedback(); for (const e of {json.dumps(events)}) f.take(e, 0); return f.marks(1).size;"
+    assert js("feedback.js", "Feedback", body) == 0
+
+
+def test_a_set_s_form_is_the_mean_of_what_was_judged(js):
+    events = [rep(1, data={"form_score": 90.0}), rep(2, data={"form_score": 70.0}), rep(3)]
+    body = f"const s = summaryOf({json.dumps(events)}); return [s.form, s.last.form, summaryOf([]).form];"
+    assert js("tempo.js", "summaryOf", body) == [80, None, None]
 
 
 # --- words and files -------------------------------------------------------------------------------

@@ -34,14 +34,19 @@ export function rowOf(event, { several = false, onOpen = null } = {}) {
   const tempo = tempoOf(event);
   const what = whatOf(event, several);
   const label = el("span", { class: "what" }, el("i", { "aria-hidden": "true" }), onOpen ? el("button", { type: "button", class: "jump", text: what, on: { click: () => onOpen(event) } }) : el("span", { text: what }));
+  const figures = isAdvice(event)
+    ? [el("td", { colspan: "4" }, label)] // a sentence has no tempo, and needs the room
+    : [
+        el("td", {}, label),
+        el("td", { class: "n", text: number(tempo.down_s, 1) }),
+        el("td", { class: "n", text: number(tempo.up_s, 1) }),
+        el("td", { class: "n", text: number(tempo.range_deg, 0, "°") }),
+      ];
   return el(
     "tr",
     { data: { testid: "event-row", kind: KINDS[event.type]?.[0] ?? "", type: event.type }, title: event.message || null },
     el("td", { text: fineClock(event.end_s) }),
-    el("td", {}, label),
-    el("td", { class: "n", text: number(tempo.down_s, 1) }),
-    el("td", { class: "n", text: number(tempo.up_s, 1) }),
-    el("td", { class: "n", text: number(tempo.range_deg, 0, "°") }),
+    ...figures,
   );
 }
 
