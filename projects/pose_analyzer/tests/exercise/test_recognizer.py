@@ -10,7 +10,8 @@ import pytest
 from pose_analyzer.cli.reference_athlete import varied_scene
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise import ExerciseRecognizer
-from pose_analyzer.exercise.recognizer import QUANTITIES, descriptor, load_model, quantities, train_model
+from pose_analyzer.exercise.descriptor import QUANTITIES, describe, landmarks_of
+from pose_analyzer.exercise.network import load_model, train_model
 from pose_analyzer.synthetic import scene_for
 from pose_analyzer.synthetic.observed import observed
 from shared_utils.data_models import Poses
@@ -65,18 +66,33 @@ def test_bad_input_breaks_nothing():
         ExerciseRecognizer(least_probability=2)
 
 
-def test_quantities_do_not_know_left_from_right_nor_size():
-    poses = observed(scene_for("lunge", azimuth_deg=60, reps=1, fps=5)).poses
-    double = poses.replace(keypoints_xy=poses.keypoints_xy * 2, boxes_xyxy=poses.boxes_xyxy * 2)
-    np.testing.assert_allclose(quantities(double), quantities(poses), atol=1e-3)
+def window(exercise="lunge", *, fps=10.0, azimuth_deg=60.0):
+    seen = observed(scene_for(exercise, azimuth_deg=azimuth_deg, reps=1, fps=fps, seed=3), seed=3)
+    return landmarks_of(seen.poses)
 
 
-def test_a_quantity_that_is_rarely_seen_is_missing():
-    window = np.full((10, len(QUANTITIES)), 1.0)
-    window[:6, 0] = np.nan
-    d = descriptor(window).reshape(3, -1)
-    assert np.isnan(d[:, 0]).all()
-    assert (d[:, 1:] == 1.0).all()
+@pytest.mark.parametrize("change", [lambda w: 2 * w, lambda w: w + 300, lambda w: w[:, :, ::-1], lambda w: w * [-1, 1]])
+def test_a_description_knows_neither_size_nor_place_nor_side(change):
+    np.testing.assert_allclose(describe(change(window())), describe(window()), atol=1e-6)
+
+
+def test_a_description_tells_a_movement_from_its_double_speed_by_nothing_but_time():
+    slow, fast = describe(window()), describe(window()[::2])
+    same = [i for i, name in enumerate(QUANTITIES) if name.startswith(("most_knee@", "hip_rise"))]
+    np.testing.assert_allclose(slow[same], fast[same], atol=6)
+    assert slow[-1] > 1.8 * fast[-1]
+
+
+def test_what_is_rarely_seen_is_missing():
+    seen = window()
+    seen[: int(0.6 * len(seen)), 5] = np.nan  # the ankles
+    description = dict(zip(QUANTITIES, describe(seen), strict=True))
+    assert np.isnan([description["most_knee@0.5"], description["ankle_height@0.05"], description["ankle_rise"]]).all()
+    assert np.isfinite(description["most_hip@0.5"])
+
+
+def test_nobody_is_described_by_nothing():
+    assert np.isnan(describe(np.full((30, 7, 2, 2), np.nan))).all()
 
 
 def test_training_separates_what_is_apart_and_repeats_itself(tmp_path):

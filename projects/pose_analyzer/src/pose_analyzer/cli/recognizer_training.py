@@ -1,20 +1,28 @@
-"""Windows of the athlete for the recogniser: every exercise, walks and gestures, from all around, without a picture."""
+"""What the recogniser is trained on: stick figures in many styles from all around. Not pictures, nor the athlete that judges it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 import numpy as np
 
-from pose_analyzer.cli.reference_athlete import varied_scene
-from pose_analyzer.exercise.features import Array
-from pose_analyzer.exercise.recognizer import UNKNOWN, ExerciseModel, quantities, train_model, windows_of
-from pose_analyzer.synthetic import Exercise, scene_for
-from pose_analyzer.synthetic.observed import landmarks_over_time, observed
+from pose_analyzer.cli.recognizer_figures import RATE_HZ, Array, Random, filmed, performed
+from pose_analyzer.cli.recognizer_movements import EXERCISES, nothing
+from pose_analyzer.exercise.descriptor import LEAST_S, WINDOW_S, describe
+from pose_analyzer.exercise.network import UNKNOWN, ExerciseModel, train_model
+from pose_analyzer.synthetic import Exercise
 
 NOTHING = (Exercise.WALKING, Exercise.IDLE)
-# The pictures of these two differ by the turn of the hand, which the quantities do not see.
-SAME = {"hammer_curl": "bicep_curl"}
+# What the picture does not tell apart: the turn of the hand, a bar on the shoulders.
+SAME = {"hammer_curl": "bicep_curl", "barbell_squat": "squat"}
+
+_SECONDS = 12.0
+# A window in which less of it is under way is no example; one in which nearly nothing is shows somebody who is about to begin.
+_MOVING, _RESTING = 0.6, 0.1
+# Of these the rest is another exercise's hold.
+_REST_IS_NOT_NOTHING = frozenset({"push_up", "push_up_incline"})
+# There are more ways to do nothing than to do a squat.
+_NOTHING_SHARE = 4
 
 
 def label_of(exercise: str) -> str:
@@ -22,36 +30,47 @@ def label_of(exercise: str) -> str:
     return UNKNOWN if exercise in NOTHING else SAME.get(exercise, exercise)
 
 
-def athlete_windows(exercise: Exercise, *, seed: int, azimuths_deg: Iterable[float]) -> list[Array]:
-    """Descriptors of one set, seen from several directions."""
-    out: list[Array] = []
-    landmarks: Array | None = None
-    for azimuth_deg in azimuths_deg:
-        if exercise in NOTHING or exercise in (Exercise.PLANK, Exercise.WALL_SIT):
-            scene = scene_for(exercise, azimuth_deg=azimuth_deg, seed=seed, fps=15, hold_s=8.0)
+def athlete_model(*, people: int = 400, seed: int = 0) -> ExerciseModel:
+    """Train the recogniser on stick figures.
+
+    Args:
+        people: Performances of each exercise, each by another body in another style, seen by three cameras.
+        seed: Of everything random.
+    """
+    return train_model(*training_set(performances=people, seed=seed), seed=seed)
+
+
+def training_set(*, performances: int, seed: int = 0) -> tuple[Array, list[str]]:
+    """Descriptions (n, d) of windows of every exercise and of what is none, and their labels."""
+    found = [pair for name in (*EXERCISES, UNKNOWN) for pair in windows(name, performances=performances, seed=seed)]
+    return np.stack([d for d, _ in found]), [label for _, label in found]
+
+
+def windows(label: str, *, performances: int, seed: int) -> Iterator[tuple[Array, str]]:
+    """Descriptions of windows of one label, each with its label ("unknown" for windows in which it has not begun)."""
+    random = np.random.default_rng((seed, [*EXERCISES, UNKNOWN].index(label)))
+    for _ in range(performances * (_NOTHING_SHARE if label == UNKNOWN else 1)):
+        if label == UNKNOWN:
+            joints, active = nothing(random, seconds=_SECONDS), np.ones(round(_SECONDS * RATE_HZ))
         else:
-            # Hands on a bench or a wall: the same movement, the body less level.
-            roll = float(np.random.default_rng((seed, 79)).uniform(-30, 30)) if exercise is Exercise.PUSH_UP else 0.0
-            scene = varied_scene(exercise, azimuth_deg=azimuth_deg, reps=3, seed=seed, roll_deg=roll)
-        landmarks = landmarks_over_time(scene) if landmarks is None else landmarks
-        seen = observed(scene, seed=seed * 1013 + round(azimuth_deg), landmarks_m=landmarks)
-        out += windows_of(quantities(seen.poses), seen.times_s)
-    return out
+            joints, active = performed(EXERCISES[label](random), random, seconds=_SECONDS)
+        for _ in range(3):
+            seen = filmed(joints, random)
+            for part in _parts(len(seen), random):
+                share = float(active[part].mean())
+                description = describe(seen[part])
+                if np.isfinite(description[:-1]).sum() < 20:
+                    continue
+                if share >= _MOVING:
+                    yield description, label
+                elif share <= _RESTING and label not in _REST_IS_NOT_NOTHING:
+                    yield description, UNKNOWN
 
 
-def athlete_model(*, people: int = 10, seed: int = 0) -> ExerciseModel:
-    """Train the recogniser on the athlete."""
-    return train_model(*training_set(people=people, seed=seed), seed=seed)
-
-
-def training_set(*, people: int, seed: int = 0) -> tuple[Array, list[str]]:
-    """Descriptors (n, 3 q) of every exercise by several people from all around, and their labels."""
-    descriptors: list[Array] = []
-    labels: list[str] = []
-    for exercise in Exercise:
-        for person in range(people):
-            around = np.random.default_rng((seed, person)).uniform(-20, 20) + np.arange(0.0, 360.0, 60.0)
-            found = athlete_windows(exercise, seed=5000 + seed + person, azimuths_deg=(around % 360.0).tolist())
-            descriptors += found
-            labels += [label_of(exercise.value)] * len(found)
-    return np.stack(descriptors), labels
+def _parts(n: int, random: Random) -> Iterator[slice]:
+    """Two windows of a performance, most of them whole."""
+    for _ in range(2):
+        seconds = WINDOW_S if random.random() < 0.5 else random.uniform(LEAST_S, WINDOW_S)
+        samples = round(seconds * RATE_HZ) + 1
+        start = int(random.integers(n - samples + 1))
+        yield slice(start, start + samples)

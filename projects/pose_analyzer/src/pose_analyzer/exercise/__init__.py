@@ -3,6 +3,7 @@
 Exercise profiles, the repetition state machine, references of good repetitions, form scores, anomalies.
 """
 
+from pose_analyzer.exercise.auto import AutoCounter
 from pose_analyzer.exercise.counter import RepetitionCounter, RepState
 from pose_analyzer.exercise.findings import Finding, FormScore
 from pose_analyzer.exercise.form import FormScorer
@@ -12,6 +13,7 @@ from pose_analyzer.exercise.reference import Reference, list_references, load_re
 from pose_analyzer.exercise.temporal import Match, TemporalAnalyzer
 
 __all__ = [
+    "AutoCounter",
     "Cue",
     "ExerciseProfile",
     "ExerciseRecognizer",

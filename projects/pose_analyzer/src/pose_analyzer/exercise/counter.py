@@ -29,7 +29,8 @@ from pose_analyzer.exercise.hold import Held, HoldTimer
 from pose_analyzer.exercise.machine import Excursion, RangeMachine
 from pose_analyzer.exercise.profile import ExerciseProfile
 from pose_analyzer.exercise.signal import CueSignal, MedianWindow, Reading
-from shared_utils.data_models import Angles, Event, EventType
+from pose_analyzer.exercise.sinking import Sinking
+from shared_utils.data_models import Angles, Event, EventType, Poses
 from shared_utils.errors import ValidationError
 
 # A detector that has just found somebody, for example in a fade, is still guessing.
@@ -45,12 +46,14 @@ class RepState:
         count: Repetitions, or holds, so far; the one under way is included as soon as it counts.
         signal_deg: The first cue's angle, mean of what is seen of it, degrees; NaN = no reading.
         progress: Way from rest to the turning point, 0..1; for a hold the share of the least duration.
+        exercise: What is counted; "unknown" before an `AutoCounter` has recognised it.
     """
 
     phase: str
     count: int
     signal_deg: float
     progress: float
+    exercise: str = ""
 
 
 class RepetitionCounter:
@@ -78,12 +81,15 @@ class RepetitionCounter:
         self._tracks: dict[int, _Repetitions | _Holds] = {}
         self._counts: dict[int, int] = {}
         self._last_s = -math.inf
+        self._sinking = Sinking()
 
-    def update(self, angles: Angles, *, timestamp_s: float, frame_index: int) -> list[Event]:
+    def update(self, angles: Angles, poses: Poses | None = None, *, timestamp_s: float, frame_index: int) -> list[Event]:
         """Take in the angles of one frame.
 
         Args:
             angles: One row per track; rows of track -1 are not counted.
+            poses: The same people. With them an exercise whose joints are out of the picture is counted by how the body sinks, where
+                its profile says how far it does.
             timestamp_s: Media clock of the frame in seconds. A frame that is not later than the last one is ignored,
                 unless it lies more than `max_gap_s` back: then the clock has started anew, and so does everything
                 but the counts.
@@ -104,6 +110,8 @@ class RepetitionCounter:
         elif timestamp_s <= self._last_s:
             return []
         self._last_s = timestamp_s
+        if poses is not None and self.profile.sinks_pct is not None:
+            angles = self._sinking.add_to(angles, poses, timestamp_s=timestamp_s)
         rows = {int(t): i for i, t in enumerate(angles.track_ids) if t >= 0}
         for track_id in list(self._tracks):
             if self._tracks[track_id].gap_s(timestamp_s) > self.profile.max_gap_s:
@@ -128,7 +136,7 @@ class RepetitionCounter:
         track = self._tracks.get(track_id)
         if track is None:
             phase = "rest" if self.profile.is_hold else self.profile.phases["rest"]
-            return RepState(phase, self._counts.get(track_id, 0), math.nan, 0.0)
+            return RepState(phase, self._counts.get(track_id, 0), math.nan, 0.0, self.profile.name)
         return track.state
 
     def _end(self, track_id: int) -> list[Event]:
@@ -144,7 +152,7 @@ class _Repetitions:
     def __init__(self, profile: ExerciseProfile, names: tuple[str, ...], stream_id: str, track_id: int, count: int) -> None:
         self._profile = profile
         self._stream_id, self._track_id = stream_id, track_id
-        self._signal = CueSignal(profile.cues, profile.sides, names)
+        self._signal = CueSignal(profile.cues, profile.sides, names, sinks_pct=profile.sinks_pct)
         self._window = MedianWindow()
         self._machine = RangeMachine(
             counts_at=profile.counts_at,
@@ -163,7 +171,7 @@ class _Repetitions:
     def state(self) -> RepState:
         degrees = math.nan if self._reading is None else self._reading.degrees
         phase = self._profile.phases[self._machine.phase]
-        return RepState(phase, self._counted_before + self._machine.count, degrees, self._machine.progress)
+        return RepState(phase, self._counted_before + self._machine.count, degrees, self._machine.progress, self._profile.name)
 
     def gap_s(self, timestamp_s: float) -> float:
         return timestamp_s - self._seen_s if math.isfinite(self._seen_s) else 0.0
@@ -215,9 +223,10 @@ class _Repetitions:
         back_s = None if e.end is None else round(e.end.time_s - e.left.time_s, 6)
         eccentric_s, concentric_s = (out_s, back_s) if self._profile.rest == "top" else (back_s, out_s)
         data = {
-            "range_deg": round(span.high_deg - span.low_deg, 3),
-            "min_deg": round(span.low_deg, 3),
-            "max_deg": round(span.high_deg, 3),
+            "exercise": self._profile.name,
+            "range_deg": span.range_deg,
+            "min_deg": _rounded(span.low_deg),
+            "max_deg": _rounded(span.high_deg),
             "eccentric_s": eccentric_s,
             "concentric_s": concentric_s,
             "pause_s": round(e.left.time_s - e.reached.time_s, 6),
@@ -225,14 +234,15 @@ class _Repetitions:
             "side": span.side,
             "confidence": round(span.confidence, 3),
         }
-        duration_s, range_deg = last.time_s - first.time_s, data["range_deg"]
+        duration_s, range_deg = last.time_s - first.time_s, span.range_deg
+        reach = "" if range_deg is None else f", range {range_deg:.0f}°"
         value: float | None = None
         if e.outcome == "completed":
             self._told += 1
             value = float(self._told)
-            kind, text = EventType.REP_COMPLETED, f"Repetition {self._told} in {duration_s:.1f} s, range {range_deg:.0f}°"
+            kind, text = EventType.REP_COMPLETED, f"Repetition {self._told} in {duration_s:.1f} s{reach}"
         elif e.outcome == "partial":
-            kind, text = EventType.REP_PARTIAL, f"Partial repetition in {duration_s:.1f} s, range only {range_deg:.0f}°"
+            kind, text = EventType.REP_PARTIAL, f"Partial repetition in {duration_s:.1f} s{reach.replace('range', 'range only')}"
         else:
             kind, text = EventType.REP_ABANDONED, f"Repetition abandoned after {duration_s:.1f} s"
         return Event(
@@ -263,7 +273,7 @@ class _Holds:
         held_s, least_s = self._timer.held_s, self._profile.min_duration_s
         counts = held_s >= least_s and held_s > 0
         progress = 1.0 if counts else held_s / max(least_s, 1e-9)
-        return RepState("hold" if held_s > 0 else "rest", self._told + counts, self._timer.degrees, progress)
+        return RepState("hold" if held_s > 0 else "rest", self._told + counts, self._timer.degrees, progress, self._profile.name)
 
     def gap_s(self, timestamp_s: float) -> float:
         return timestamp_s - self._seen_s if math.isfinite(self._seen_s) else 0.0
@@ -293,7 +303,7 @@ class _Holds:
             unit="s",
             frames=(held.start.frame, held.last.frame),
             message=f"Hold {self._told} of {duration_s:.1f} s",
-            data={"ordinal": self._told},
+            data={"exercise": self._profile.name, "ordinal": self._told},
         )
 
 
@@ -317,6 +327,11 @@ class _Span:
                 bounds[:] = min(bounds[0], level), max(bounds[1], level)
 
     @property
+    def range_deg(self) -> float | None:
+        """How far the first cue's angle moved; None if it was not seen."""
+        return _rounded(self.high_deg - self.low_deg)
+
+    @property
     def confidence(self) -> float:
         """Share of the frames with a reading, 0..1."""
         return self.seen / max(self.seen + self.missed, 1)
@@ -328,3 +343,7 @@ class _Span:
         if min(left, right) >= 0.5 * max(left, right):
             return "both"
         return "left" if left > right else "right"
+
+
+def _rounded(degrees: float) -> float | None:
+    return round(degrees, 3) if math.isfinite(degrees) else None

@@ -6,6 +6,8 @@ the share of the last second in which it was there. Trust is earned slowly and l
 which flickers in and out does not pull the signal about. A reading that is missing in a frame keeps its last
 value until its trust is gone; when readings with more than half of the trusted weight are missing, there is no
 signal.
+
+Where most of what the cues speak of is not seen, how far the body has sunk (`sinking`) stands in, by the share that is not trusted.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from numpy.typing import NDArray
 
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise.profile import Cue
+from pose_analyzer.exercise.sinking import SINKING
 
 _EARN_S = 1.0
 _LOSE_S = 0.15
@@ -55,12 +58,13 @@ class CueSignal:
         cues: What shows the movement.
         sides: "mean" of both or "max", the side that is farther on its way.
         names: Names of the angles in the rows to come.
+        sinks_pct: How far the body sinks from rest to the work threshold, percent of the trunk; None = that says nothing.
 
     Raises:
         ExerciseError: None of the angles of a cue is among the names.
     """
 
-    def __init__(self, cues: Sequence[Cue], sides: str, names: Sequence[str]) -> None:
+    def __init__(self, cues: Sequence[Cue], sides: str, names: Sequence[str], *, sinks_pct: float | None = None) -> None:
         rows = [row for i, cue in enumerate(cues) for row in _readings(i, cue, names)]
         self._columns = np.array([r[0] for r in rows], np.intp)
         self._first = np.array([r[1] == 0 for r in rows])
@@ -77,6 +81,8 @@ class CueSignal:
             (i, j) for i, a in enumerate(rows) for j, b in enumerate(rows) if a[1:3] == b[1:3] and i < j and cues[a[1]].space == "best"
         ]
         self._spare, self._preferred = np.array(spare, np.intp).reshape(-1, 2).T
+        self._sinks = None if sinks_pct is None or SINKING not in names else (names.index(SINKING), sinks_pct)
+        self._sunk_trust = 0.0
         self._trust = np.zeros(len(rows))
         self._held = np.zeros(len(rows))
         self._time_s = math.nan
@@ -93,8 +99,12 @@ class CueSignal:
         self._held = np.where(there, x, self._held)
         level = (self._held - self._rest) / self._span
         weight = self._weight * self._trust
-        if not there.any() or float(weight[there].sum()) < 0.5 * float(weight.sum()):
+        seen, trusted = float(weight[there].sum()), float(weight.sum())
+        stand_in = self._stand_in(values_deg, trusted, elapsed_s)
+        if seen + stand_in.weight <= 0.0 or seen + stand_in.weight < 0.5 * (trusted + stand_in.weight):
             return None
+        if not there.any():
+            return Reading(time_s, frame, stand_in.level, math.nan, math.nan, math.nan)
         side_weight = self._of_side @ weight
         with np.errstate(invalid="ignore", divide="ignore"):
             left, right = ((self._of_side @ (weight * level)) / side_weight).tolist()
@@ -104,7 +114,28 @@ class CueSignal:
             chosen = weight * self._of_side[int(trusted.argmax())]
         first = chosen * self._first
         degrees = float(first @ self._held / first.sum()) if first.sum() > 0 else math.nan
-        return Reading(time_s, frame, float(chosen @ level / chosen.sum()), degrees, left, right)
+        total = float(chosen.sum()) + stand_in.weight
+        return Reading(time_s, frame, (float(chosen @ level) + stand_in.weight * stand_in.level) / total, degrees, left, right)
+
+    def _stand_in(self, values: NDArray[np.float64], trusted: float, elapsed_s: float) -> _StandIn:
+        """How far the body has sunk, and how much that weighs: nothing while half of the cues' weight is trusted."""
+        if self._sinks is None:
+            return _StandIn(0.0, 0.0)
+        column, span = self._sinks
+        sunk = float(values[column])
+        if math.isnan(sunk):
+            self._sunk_trust *= math.exp(-elapsed_s / _LOSE_S)
+            return _StandIn(0.0, 0.0)
+        self._sunk_trust = max(1.0 - (1.0 - self._sunk_trust) * math.exp(-elapsed_s / _EARN_S), _LEAST_TRUST)
+        share = trusted / float(self._weight.sum())
+        return _StandIn(sunk / span, self._sunk_trust * max(1.0 - 2.0 * share, 0.0) * float(self._weight.sum()))
+
+
+class _StandIn(NamedTuple):
+    """What speaks for cues that are not seen."""
+
+    level: float
+    weight: float
 
 
 class MedianWindow:
