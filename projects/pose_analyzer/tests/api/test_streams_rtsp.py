@@ -96,8 +96,8 @@ def test_a_camera_that_is_unplugged_for_ten_seconds_comes_back_by_itself(tmp_pat
         after = watching.frame_with_somebody()
         watching.close()
 
-        # The promise to users is two seconds; a machine that runs other tests meanwhile gets some more.
-        assert first_frame_s < FIRST_FRAME_S * 2.5
+        # A quarter to half a second with a measuring process at hand; the promise to users is two.
+        assert first_frame_s < FIRST_FRAME_S
         assert "was lost" in lost["reason"]
         resumed = next(event for event in back["events"] if event["type"] == "stream_resumed")
         # Measured by the media clock: not shorter than the silence until it was noticed, not longer than the outage and one attempt.
