@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from pose_analyzer.biomechanics import joint_angles, measure_angles
 from pose_analyzer.pipeline.presence import PresenceAnalyzer
 from pose_analyzer.pipeline.recorder import SeriesRecorder
+from pose_analyzer.synthetic import scene_for
 from shared_utils import COCO_17, Angles, Frame, Poses
 
 
@@ -63,3 +66,29 @@ def test_every_angle_has_a_column_for_its_error_whether_it_is_known_or_not():
     np.testing.assert_array_equal(series["left_knee_flexion_sigma_deg"], np.array([np.nan, 2.5], np.float32))
     np.testing.assert_array_equal(series["trunk_lean_3d_sigma_deg"], [np.nan, np.nan])
     assert series["trunk_lean_3d_sigma_deg"].dtype == np.float32
+
+
+def test_errors_in_space_and_lifted_angles_are_those_of_the_full_measurement():
+    scene = scene_for("squat", azimuth_deg=45, reps=1, width=96, height=96, fps=30)
+    recorder, expected = SeriesRecorder(), []
+    for i in range(270):  # more than are measured at once
+        poses = scene.truth_at(i % len(scene)).poses().replace(keypoint_confidence=np.ones((1, 33)))
+        recorder.add(_frame(i, i / 30), poses, joint_angles(poses, timestamp_s=i / 30), [(0, "", 0.0)])
+        if i % 90 == 0:
+            expected.append(measure_angles(poses, timestamp_s=i / 30))
+    series = recorder.series()
+    assert len(series) == len(series["left_knee_flexion_lifted_deg"]) == 270
+    for i, angles in zip(range(0, 270, 90), expected, strict=True):
+        for name in ("left_knee_flexion_lifted_deg", "right_hip_flexion_lifted_deg"):
+            column = angles.names.index(name)
+            assert series[name][i] == pytest.approx(angles.value_deg[0, column], abs=1e-6)
+            assert series[name.replace("_deg", "_sigma_deg")][i] == pytest.approx(angles.sigma_deg[0, column], rel=1e-5)
+        column = angles.names.index("left_elbow_flexion_3d_deg")
+        assert series["left_elbow_flexion_3d_sigma_deg"][i] == pytest.approx(angles.sigma_deg[0, column], rel=1e-5)
+
+
+def test_without_errors_nothing_is_measured_beside_what_came():
+    recorder = SeriesRecorder(errors=False)
+    poses = scene_for("squat", reps=1, width=96, height=96).truth_at(0).poses()
+    recorder.add(_frame(0, 0.0), poses, joint_angles(poses, timestamp_s=0.0), [(0, "", 0.0)])
+    assert not [name for name in recorder.series().columns if "lifted" in name]

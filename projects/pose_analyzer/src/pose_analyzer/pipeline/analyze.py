@@ -117,7 +117,10 @@ class _Run:
 
     def __init__(self, pipeline: Pipeline, source: Source | Iterable[Frame], path: Path | None, out: Path | None) -> None:
         self._pipeline, self._source, self._path, self._out = pipeline, source, path, out
-        self._recorder = SeriesRecorder(keypoints=pipeline.settings.output.keypoints)
+        wanted = pipeline.settings
+        self._recorder = SeriesRecorder(
+            keypoints=wanted.output.keypoints, errors=wanted.angles.errors, min_confidence=wanted.angles.min_confidence
+        )
         self._events: list[Event] = []
         self._writer: VideoWriter | None = None
         self.frames = 0

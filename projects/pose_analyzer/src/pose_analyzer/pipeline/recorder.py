@@ -1,7 +1,8 @@
 """Collects measurements row by row and turns them into a `Series`.
 
 Every angle `<name>_deg` has a column `<name>_sigma_deg` beside it, its standard deviation (float32), NaN where it was not
-estimated; so the columns of a result do not depend on what could be seen.
+estimated; so the columns of a result do not depend on what could be seen. What nobody waits for in a live picture, errors
+of the angles in space and angles of the lifted landmarks (`<name>_lifted_deg`), is measured here, many rows at once.
 """
 
 from __future__ import annotations
@@ -11,9 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pose_analyzer.biomechanics import MEASURED_NAMES, measure_angles
 from pose_analyzer.reporting.columns import sigma_name
 from shared_utils.data_models import Angles, Frame, Poses, Series
 from shared_utils.skeletons import Skeleton
+
+_ROWS_AT_ONCE = 256
+_JOINTS = ("knee_flexion", "hip_flexion", "elbow_flexion", "shoulder_elevation", "ankle_dorsiflexion")
+LIFTED_NAMES = (*(f"{side}_{joint}_lifted_deg" for joint in _JOINTS for side in ("left", "right")), "trunk_lean_lifted_deg")
+"""Angles of lifted landmarks that a series has, the best estimate of a joint's angle from an oblique camera."""
+_SPACE_NAMES = tuple(name for name in MEASURED_NAMES if name.endswith("_3d_deg"))
+_SPACE_AT, _LIFTED_AT = ([MEASURED_NAMES.index(name) for name in names] for names in (_SPACE_NAMES, LIFTED_NAMES))
 
 
 class SeriesRecorder:
@@ -21,10 +30,14 @@ class SeriesRecorder:
 
     Args:
         keypoints: Also keep pixel and world coordinates of every keypoint (about 0.9 kB a row).
+        errors: Also measure the errors of angles in space, and the lifted angles.
+        min_confidence: Of keypoints, 0..1.
     """
 
-    def __init__(self, *, keypoints: bool = True) -> None:
-        self._keypoints = keypoints
+    def __init__(self, *, keypoints: bool = True, errors: bool = True, min_confidence: float = 0.5) -> None:
+        self._keypoints, self._errors, self._min_confidence = keypoints, errors, min_confidence
+        self._waiting: list[Poses] = []
+        self._in_space: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
         self._skeleton: Skeleton | None = None
         self._angle_names: tuple[str, ...] = ()
         self._fixed: list[tuple[int, float, int, float, int]] = []
@@ -62,6 +75,26 @@ class SeriesRecorder:
                 if poses.world_xyz_m is not None:
                     self._world.append(poses.world_xyz_m[row])
         self._counts.extend(counts)
+        if self._errors and len(poses):
+            self._waiting.append(poses)
+            if len(self._waiting) >= _ROWS_AT_ONCE:
+                self._measure_waiting()
+
+    def _measure_waiting(self) -> None:
+        if not self._waiting:
+            return
+        angles = measure_angles(Poses.concatenate(self._waiting), timestamp_s=0.0, min_confidence=self._min_confidence)
+        self._waiting.clear()
+        assert angles.sigma_deg is not None  # noqa: S101 - for the type checker: measure_angles always gives it
+        self._in_space.append((angles.value_deg[:, _LIFTED_AT], angles.sigma_deg[:, _SPACE_AT + _LIFTED_AT]))
+
+    def _space_columns(self) -> dict[str, NDArray[Any]]:
+        self._measure_waiting()
+        if not self._in_space:
+            return {}
+        lifted, sigma = (np.concatenate(parts) for parts in zip(*self._in_space, strict=True))
+        names = [sigma_name(name) for name in (*_SPACE_NAMES, *LIFTED_NAMES)]
+        return _spread(lifted, LIFTED_NAMES) | _spread(sigma.astype(np.float32), names)
 
     def series(self) -> Series:
         """Everything recorded so far."""
@@ -85,6 +118,7 @@ class SeriesRecorder:
         unknown = np.full(len(self._angle_names), np.nan)
         sigmas = np.stack([unknown if row is None else row for row in self._sigmas]).astype(np.float32)
         columns |= _spread(sigmas, [sigma_name(name) for name in self._angle_names])
+        columns |= self._space_columns()
         columns |= _spread(np.stack(self._boxes), ("box_x1_px", "box_y1_px", "box_x2_px", "box_y2_px"))
         if self._keypoints:
             names = self._skeleton.keypoints

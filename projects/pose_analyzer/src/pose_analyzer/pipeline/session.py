@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -143,6 +144,58 @@ class PoseSession(Session):
         title = reporting.title_of(self, track_id)
         return _written(reporting.plot_reference(curves, title=title, features=features, theme=theme), path)
 
+    def side_by_side(
+        self,
+        other: PoseSession,
+        path: str | Path,
+        *,
+        video: str | Path,
+        other_video: str | Path,
+        labels: tuple[str, str] = ("", ""),
+        track_ids: tuple[int | None, int | None] = (None, None),
+        drawn: tuple[bool, bool] = (False, False),
+        fps: float | None = None,
+        progress: Callable[[float], None] | None = None,
+        **layout: Any,
+    ) -> Path:
+        """Write a video of this session beside another, on one clock, each with its skeleton, count and angle.
+
+        Args:
+            other: Goes to the right.
+            path: MP4 to write.
+            video: What this session measured.
+            other_video: What the other one measured.
+            labels: Above the pictures; default the sources' names.
+            track_ids: Whom to compare; default who has most repetitions.
+            drawn: Whether a video is an annotated one, which shows skeletons already.
+            fps: Pictures per second; default the faster source's, at most 60.
+            progress: Called with the seconds written so far.
+            **layout: `align`, `offset_s`, `joint` and `height_px` of `reporting.SideBySide`.
+
+        Raises:
+            ChoiceError: Nobody was found in one of them, or they cannot be aligned so.
+            SourceError: A video cannot be read.
+            SinkError: The file cannot be written.
+        """
+        from pose_analyzer.video import VideoWriter, open_source
+
+        sides = [
+            reporting.Side(session=s, label=label, track_id=t, drawn=d, shift_s=_shift_s(s) if d else 0.0)
+            for s, label, t, d in zip((self, other), labels, track_ids, drawn, strict=True)
+        ]
+        layer = reporting.SideBySide(sides[0], sides[1], **layout)
+        with open_source(video) as a, open_source(other_video) as b:
+            rate = fps or min(max(s.info.nominal_fps or 30.0 for s in (a, b)), 60.0)
+            with contextlib.ExitStack() as stack:
+                writer = None
+                for picture, at_s in layer.pictures(a, b, fps=rate):
+                    if writer is None:
+                        writer = stack.enter_context(VideoWriter(path, width=picture.shape[1], height=picture.shape[0], fps=rate))
+                    writer.write(picture, at_s)
+                    if progress is not None:
+                        progress(at_s)
+        return Path(path)
+
     def save(self, folder: str | Path) -> list[Path]:
         """Write `result.json`, `series.parquet`, `series.csv` and `events.csv` into a folder."""
         return reporting.save_session(self, folder)
@@ -196,6 +249,11 @@ class PoseSession(Session):
         out = StringIO()
         Console(file=out, width=100, no_color=True).print(reporting.summary_table(self))
         return out.getvalue()
+
+
+def _shift_s(session: Session) -> float:
+    """Time of the first analysed frame: an annotated video begins there with 0."""
+    return float((session.settings.get("video") or {}).get("start_s") or 0.0)
 
 
 def _written(figure: Figure, path: str | Path | None) -> Figure:
