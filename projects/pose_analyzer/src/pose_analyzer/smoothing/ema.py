@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pose_analyzer.smoothing.tracks import Array, Slots, Space, TrackMemory, filter_spaces, require_positive
+from pose_analyzer.smoothing.tracks import Array, MemoryFilter, Slots, Space, Step, TrackMemory, require_positive, space_fields
 from shared_utils.data_models import Poses
 
 
-class EmaPoseFilter:
+class EmaPoseFilter(MemoryFilter):
     """Exponential moving average per keypoint: value += (1 - exp(-dt / time constant)) * (reading - value).
 
     It lags behind a moving point by one time constant whatever its speed; the One Euro and steady filters do not. A missing
@@ -31,28 +32,10 @@ class EmaPoseFilter:
     def __init__(self, *, time_constant_s: float = 0.05, max_gap_s: float = 0.5) -> None:
         require_positive(time_constant_s=time_constant_s)
         self._time_constant_s = time_constant_s
-        fields = {f"{s}_{name}": (shape, np.nan) for s, d in (("px", 2), ("m", 3)) for name, shape in (("value", (d,)), ("seen_s", ()))}
-        self._memory = TrackMemory(max_gap_s, fields)
+        self._memory = TrackMemory(max_gap_s, space_fields(lambda d: {"value": ((d,), np.nan), "seen_s": ((), np.nan)}))
 
-    def update(self, poses: Poses, *, timestamp_s: float) -> Poses:
-        """The same people with `keypoints_xy` and `world_xyz_m` filtered.
-
-        Raises:
-            ValidationError: `timestamp_s` is not finite, ids repeat, or the skeleton changed.
-        """
-        taken = self._memory.begin(poses, timestamp_s)
-        if taken is None:
-            return poses
-        rows, slots = taken
-        return filter_spaces(poses, rows, lambda x, space, _: self._step(x, slots, space))
-
-    def forget(self, track_id: int) -> None:
-        """Drop the state of one track; unknown ids are ignored."""
-        self._memory.forget(track_id)
-
-    def reset(self) -> None:
-        """Drop everything, as at the start of a stream."""
-        self._memory.reset()
+    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
+        return lambda x, space, _: self._step(x, slots, space)
 
     def _step(self, x: Array, slots: Slots, space: Space) -> Array:
         values, seen_s = self._memory[f"{space}_value"], self._memory[f"{space}_seen_s"]

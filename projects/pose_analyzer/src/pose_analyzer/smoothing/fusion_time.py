@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pose_analyzer.smoothing.tracks import Array, Slots, Space, TrackMemory, filter_spaces, require_finite_at_least, require_positive
+from pose_analyzer.smoothing.tracks import (
+    Array,
+    MemoryFilter,
+    Slots,
+    Space,
+    Step,
+    TrackMemory,
+    require_finite_at_least,
+    require_positive,
+    space_fields,
+)
 from shared_utils.data_models import Poses
 
 _LEAST_WEIGHT = 1e-3  # a reading of confidence 0 still says a little
 
 
-class ExponentialFusionFilter:
+class ExponentialFusionFilter(MemoryFilter):
     """Average of all readings, each weighted by its confidence and faded by its age.
 
     The weight of a reading is confidence^power * exp(-age / time constant). A keypoint seen badly for a moment stays near where
@@ -34,31 +45,11 @@ class ExponentialFusionFilter:
         require_positive(time_constant_s=time_constant_s)
         require_finite_at_least(0, power=power)
         self._time_constant_s, self._power = time_constant_s, power
-        fields: dict[str, tuple[tuple[int, ...], float]] = {}
-        for space, d in (("px", 2), ("m", 3)):
-            fields |= {f"{space}_sum": ((d,), 0.0), f"{space}_weight": ((), 0.0), f"{space}_seen_s": ((), np.nan)}
-        self._memory = TrackMemory(max_gap_s, fields)
+        self._memory = TrackMemory(max_gap_s, space_fields(lambda d: {"sum": ((d,), 0.0), "weight": ((), 0.0), "seen_s": ((), np.nan)}))
 
-    def update(self, poses: Poses, *, timestamp_s: float) -> Poses:
-        """The same people with `keypoints_xy` and `world_xyz_m` fused with what went before.
-
-        Raises:
-            ValidationError: `timestamp_s` is not finite, ids repeat, or the skeleton changed.
-        """
-        taken = self._memory.begin(poses, timestamp_s)
-        if taken is None:
-            return poses
-        rows, slots = taken
+    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
         weight = _weights(poses.keypoint_confidence[rows], self._power)
-        return filter_spaces(poses, rows, lambda x, space, _: self._step(x, slots, space, weight))
-
-    def forget(self, track_id: int) -> None:
-        """Drop the state of one track; unknown ids are ignored."""
-        self._memory.forget(track_id)
-
-    def reset(self) -> None:
-        """Drop everything, as at the start of a stream."""
-        self._memory.reset()
+        return lambda x, space, _: self._step(x, slots, space, weight)
 
     def _step(self, x: Array, slots: Slots, space: Space, weight: Array) -> Array:
         sums, weights, seen_s = (self._memory[f"{space}_{name}"] for name in ("sum", "weight", "seen_s"))
@@ -74,7 +65,7 @@ class ExponentialFusionFilter:
         return np.where(hole, np.nan, new / total[..., None])
 
 
-class TemporalFusionFilter:
+class TemporalFusionFilter(MemoryFilter):
     """The value now of a line fitted to the readings of the last moments, weighted by confidence.
 
     A line rather than a mean: a point that moves evenly is not held back. Where fewer than three readings lie in the window,
@@ -100,32 +91,14 @@ class TemporalFusionFilter:
         require_finite_at_least(0, power=power)
         require_finite_at_least(3, size=size)
         self._window_s, self._power, self._size = window_s, power, int(size)
-        fields: dict[str, tuple[tuple[int, ...], float]] = {}
-        for space, d in (("px", 2), ("m", 3)):
-            fields |= {f"{space}_past": ((self._size, d), 0.0), f"{space}_past_s": ((self._size,), -np.inf)}
-            fields |= {f"{space}_past_weight": ((self._size,), 0.0)}
-        self._memory = TrackMemory(max_gap_s, fields)
+        n = self._size
+        self._memory = TrackMemory(
+            max_gap_s, space_fields(lambda d: {"past": ((n, d), 0.0), "past_s": ((n,), -np.inf), "past_weight": ((n,), 0.0)})
+        )
 
-    def update(self, poses: Poses, *, timestamp_s: float) -> Poses:
-        """The same people with `keypoints_xy` and `world_xyz_m` fused with what went before.
-
-        Raises:
-            ValidationError: `timestamp_s` is not finite, ids repeat, or the skeleton changed.
-        """
-        taken = self._memory.begin(poses, timestamp_s)
-        if taken is None:
-            return poses
-        rows, slots = taken
+    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
         weight = _weights(poses.keypoint_confidence[rows], self._power)
-        return filter_spaces(poses, rows, lambda x, space, _: self._step(x, slots, space, weight))
-
-    def forget(self, track_id: int) -> None:
-        """Drop the state of one track; unknown ids are ignored."""
-        self._memory.forget(track_id)
-
-    def reset(self) -> None:
-        """Drop everything, as at the start of a stream."""
-        self._memory.reset()
+        return lambda x, space, _: self._step(x, slots, space, weight)
 
     def _step(self, x: Array, slots: Slots, space: Space, weight: Array) -> Array:
         past, past_s, past_weight = (self._memory[f"{space}_{name}"] for name in ("past", "past_s", "past_weight"))

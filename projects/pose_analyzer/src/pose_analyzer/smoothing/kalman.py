@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from pose_analyzer.smoothing.tracks import (
     Array,
+    MemoryFilter,
     Slots,
     Space,
+    Step,
     TrackMemory,
-    filter_spaces,
     keypoint_sigma,
     require_finite_at_least,
     require_positive,
+    space_fields,
 )
 from shared_utils.data_models import Poses
 from shared_utils.errors import ValidationError
@@ -66,7 +68,7 @@ def process_noise(dt_s: Array, order: int) -> Array:
     return g[..., :, None] * g[..., None, :]
 
 
-class KalmanPoseFilter:
+class KalmanPoseFilter(MemoryFilter):
     """A Kalman filter per keypoint, with gating of outliers.
 
     Every frame predicts by the true time since the point was last predicted; a finite reading within the gate corrects. A
@@ -116,36 +118,18 @@ class KalmanPoseFilter:
         self._order = 2 if model == "velocity" else 3
         self._acceleration, self._noise_sizes = acceleration, noise_sizes
         self._gate, self._max_rejected_s, self._min_jump_sizes = gate, max_rejected_s, min_jump_sizes
-        fields: dict[str, tuple[tuple[int, ...], float]] = {}
-        for space, d in (("px", 2), ("m", 3)):
-            fields |= {f"{space}_mean": ((self._order, d), 0.0), f"{space}_cov": ((self._order, self._order), 0.0)}
-            # When the state was predicted to, when a reading last corrected it.
-            fields |= {f"{space}_at_s": ((), np.nan), f"{space}_seen_s": ((), np.nan)}
-        self._memory = TrackMemory(max_gap_s, fields)
+        n = self._order
+        self._memory = TrackMemory(
+            max_gap_s,
+            # at_s: when the state was predicted to; seen_s: when a reading last corrected it.
+            space_fields(lambda d: {"mean": ((n, d), 0.0), "cov": ((n, n), 0.0), "at_s": ((), np.nan), "seen_s": ((), np.nan)}),
+        )
 
-    def update(self, poses: Poses, *, timestamp_s: float) -> Poses:
-        """The same people with `keypoints_xy` and `world_xyz_m` filtered.
-
-        Raises:
-            ValidationError: `timestamp_s` is not finite, ids repeat, or the skeleton changed.
-        """
-        taken = self._memory.begin(poses, timestamp_s)
-        if taken is None:
-            return poses
-        rows, slots = taken
-
+    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
         def step(x: Array, space: Space, height: Array) -> Array:
             return self._step(x, slots, space, height, keypoint_sigma(poses, rows, height, self._noise_sizes))
 
-        return filter_spaces(poses, rows, step)
-
-    def forget(self, track_id: int) -> None:
-        """Drop the state of one track; unknown ids are ignored."""
-        self._memory.forget(track_id)
-
-    def reset(self) -> None:
-        """Drop everything, as at the start of a stream."""
-        self._memory.reset()
+        return step
 
     def state(self, track_id: int) -> tuple[Array, Array] | None:
         """Mean (k, order, 2) and covariance (k, order, order) of a track in px and s; None for an unknown track."""

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from pose_analyzer.smoothing.tracks import (
     Array,
+    MemoryFilter,
     Slots,
     Space,
+    Step,
     TrackMemory,
-    filter_spaces,
     require_finite_at_least,
     require_positive,
+    space_fields,
 )
 from shared_utils.data_models import Poses
 
@@ -45,7 +47,7 @@ class _Settings:
     noise_time_s: float
 
 
-class SteadyPoseFilter:
+class SteadyPoseFilter(MemoryFilter):
     """One Euro with a threshold: speed opens the filter where it exceeds what noise alone would show.
 
     cutoff = min_cutoff_hz + beta * speed * s / (1 + s), s = (speed / threshold)^5, with the speed of a keypoint in body heights
@@ -103,35 +105,22 @@ class SteadyPoseFilter:
         require_finite_at_least(0, beta=beta)
         require_finite_at_least(min_noise_sizes, max_noise_sizes=max_noise_sizes)
         self._settings = _Settings(min_cutoff_hz, beta, derivative_cutoff_hz, noise_factor, min_noise_sizes, max_noise_sizes, noise_time_s)
-        fields: dict[str, tuple[tuple[int, ...], float]] = {}
-        for space, d in (("px", 2), ("m", 3)):
-            fields |= {f"{space}_value": ((d,), 0.0), f"{space}_rate": ((d,), 0.0), f"{space}_noise": ((), min_noise_sizes)}
-            fields |= {f"{space}_past": ((3, d), np.nan), f"{space}_past_s": ((3,), np.nan), f"{space}_age_s": ((), 0.0)}
-        self._memory = TrackMemory(max_gap_s, fields)
+        self._memory = TrackMemory(
+            max_gap_s,
+            space_fields(
+                lambda d: {
+                    "value": ((d,), 0.0),
+                    "rate": ((d,), 0.0),
+                    "noise": ((), min_noise_sizes),
+                    "past": ((3, d), np.nan),
+                    "past_s": ((3,), np.nan),
+                    "age_s": ((), 0.0),
+                }
+            ),
+        )
 
-    def update(self, poses: Poses, *, timestamp_s: float) -> Poses:
-        """The same people with `keypoints_xy` and `world_xyz_m` filtered.
-
-        Args:
-            poses: n people; the skeleton stays the same for the life of the filter (else `reset` it).
-            timestamp_s: Media clock of the frame in seconds.
-
-        Raises:
-            ValidationError: `timestamp_s` is not finite, ids repeat, or the skeleton changed.
-        """
-        taken = self._memory.begin(poses, timestamp_s)
-        if taken is None:
-            return poses
-        rows, slots = taken
-        return filter_spaces(poses, rows, lambda x, space, height: self._step(x, slots, space, height))
-
-    def forget(self, track_id: int) -> None:
-        """Drop the state of one track; unknown ids are ignored."""
-        self._memory.forget(track_id)
-
-    def reset(self) -> None:
-        """Drop everything, as at the start of a stream."""
-        self._memory.reset()
+    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
+        return lambda x, space, height: self._step(x, slots, space, height)
 
     def noise_sizes(self, track_id: int) -> Array | None:
         """(k,) present estimate of a track's noise per keypoint, in body heights; None for an unknown track."""

@@ -7,6 +7,7 @@ grow with the number of people, so that a filter step is a handful of array oper
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -22,6 +23,15 @@ Space = Literal["px", "m"]
 
 NOMINAL_HEIGHT_M = 1.7
 """World landmarks are in metres of a person whose height the detector does not know."""
+
+
+Fields = Mapping[str, tuple[tuple[int, ...], float]]
+"""Name -> (shape after slot and keypoint, value of a new slot)."""
+
+
+def space_fields(of: Callable[[int], Fields]) -> dict[str, tuple[tuple[int, ...], float]]:
+    """The same fields for pixels and for metres, as "px_name" and "m_name"; `of` gives them for 2 and 3 coordinates."""
+    return {f"{space}_{name}": field for space, d in (("px", 2), ("m", 3)) for name, field in of(d).items()}
 
 
 class TrackMemory:
@@ -46,7 +56,7 @@ class TrackMemory:
         (0, 0)
     """
 
-    def __init__(self, max_gap_s: float, fields: Mapping[str, tuple[tuple[int, ...], float]]) -> None:
+    def __init__(self, max_gap_s: float, fields: Fields) -> None:
         require_positive(max_gap_s=max_gap_s)
         self.max_gap_s = max_gap_s
         self._fields = dict(fields)
@@ -126,6 +136,44 @@ class TrackMemory:
         self._free = sorted(set(range(size)) - set(used), reverse=True)
 
 
+Step = Callable[[Array, Space, Array], Array]
+"""Positions (m, k, d), "px" or "m", and the bodies' heights (m, 1) in that unit -> filtered positions (m, k, d)."""
+
+
+class MemoryFilter(ABC):
+    """A `PoseFilter` over a `TrackMemory`: what such filters share, around the step in which they differ."""
+
+    _memory: TrackMemory
+
+    @abstractmethod
+    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
+        """The filter step of one frame, for (m,) rows of `poses` that are remembered in (m,) slots."""
+
+    def update(self, poses: Poses, *, timestamp_s: float) -> Poses:
+        """The same people with `keypoints_xy` and `world_xyz_m` filtered.
+
+        Args:
+            poses: n people; the skeleton stays the same for the life of the filter (else `reset` it).
+            timestamp_s: Media clock of the frame in seconds.
+
+        Raises:
+            ValidationError: `timestamp_s` is not finite, ids repeat, or the skeleton changed.
+        """
+        taken = self._memory.begin(poses, timestamp_s)
+        if taken is None or not len(taken[0]):
+            return poses
+        rows, slots = taken
+        return filter_spaces(poses, rows, self._step_for(poses, rows, slots))
+
+    def forget(self, track_id: int) -> None:
+        """Drop the state of one track; unknown ids are ignored."""
+        self._memory.forget(track_id)
+
+    def reset(self) -> None:
+        """Drop everything, as at the start of a stream."""
+        self._memory.reset()
+
+
 def with_positions(poses: Poses, positions: Mapping[str, NDArray[np.float32]]) -> Poses:
     """`poses` with other `keypoints_xy` and `world_xyz_m`, not validated again.
 
@@ -144,13 +192,13 @@ def body_height_px(poses: Poses, rows: NDArray[np.intp] | slice | None = None) -
     return np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0), 1.0)
 
 
-def filter_spaces(poses: Poses, rows: NDArray[np.intp], step: Callable[[Array, Space, Array], Array]) -> Poses:
+def filter_spaces(poses: Poses, rows: NDArray[np.intp], step: Step) -> Poses:
     """Run one filter step on pixels and, where there are any, on metric landmarks.
 
     Args:
         poses: n people.
         rows: (m,) those to filter.
-        step: Called with positions (m, k, d), "px" or "m", and the body's height (m, 1) in that unit; returns (m, k, d).
+        step: Of the filter.
     """
     if not len(rows):
         return poses
