@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,14 +9,14 @@ import pytest
 from pose_analyzer.biomechanics.opensim import read_motion
 from pose_analyzer.cli.app import main
 from pose_analyzer.cli.exit_codes import ExitCode
-from pose_analyzer.pipeline import analyze
+from pose_analyzer.pipeline import PoseSession
 
 
 @pytest.fixture(scope="module")
-def result(tmp_path_factory, athlete_scene):
-    """A real analysis of the athlete's two squats."""
-    folder = tmp_path_factory.mktemp("result")
-    session = analyze((f for f, _ in athlete_scene), exercise="squat", overrides={"output.video": False, "output.plot": False})
+def result(tmp_path_factory, athlete_result):
+    """The analysis of the athlete as if frames had been given: the size of the pictures is not known."""
+    folder = tmp_path_factory.mktemp("unsized")
+    session = replace(PoseSession.load(athlete_result), source_info={})
     session.save(folder)
     return folder, session
 

@@ -23,10 +23,12 @@ from pose_analyzer.reporting.plot_path import plot_path
 from pose_analyzer.reporting.plot_reference import ComparedCurves, plot_reference
 from pose_analyzer.reporting.plot_style import ThemeName, write_png
 from pose_analyzer.reporting.plots import plot_range, plot_session, save_plot, title_of
+from pose_analyzer.reporting.side_by_side import Align, Side, SideBySide
 from pose_analyzer.reporting.tables import summary_table
 
 __all__ = [
     "EXPORT_FORMATS",
+    "Align",
     "ChoiceError",
     "ComparedCurves",
     "ExportFormat",
@@ -34,6 +36,8 @@ __all__ = [
     "FormCell",
     "FramePeople",
     "PersonStatus",
+    "Side",
+    "SideBySide",
     "ThemeName",
     "draw_overlay",
     "export_session",

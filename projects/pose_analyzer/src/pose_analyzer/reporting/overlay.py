@@ -10,20 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pose_analyzer.reporting.lettering import PANEL, Colour, draw_text, text_size
 from shared_utils.data_models import Angles, Poses
 
-Colour = tuple[int, int, int]
 LEFT: Colour = (255, 146, 43)
 RIGHT: Colour = (51, 154, 240)
 MIDDLE: Colour = (241, 243, 245)
 ACCENT: Colour = (105, 219, 124)
-PANEL: Colour = (16, 18, 22)
 TEXT: Colour = (248, 249, 250)
 MUTED: Colour = (173, 181, 189)
 
@@ -61,6 +59,7 @@ def draw_overlay(
     highlight: Mapping[int, Sequence[str]] | None = None,
     min_confidence: float = 0.3,
     caption: str = "",
+    scale: float | None = None,
 ) -> NDArray[np.uint8]:
     """A copy of `image` with skeletons, angle labels, counters and a caption.
 
@@ -72,6 +71,7 @@ def draw_overlay(
         highlight: Track id -> names of angles to label even where others are crowded out.
         min_confidence: Keypoints below it (0..1) are not drawn.
         caption: One line at the bottom left, for example the time.
+        scale: Size of text and lines, 1 = for a picture 480 px high; default by the picture's shorter side.
 
     Returns:
         (H, W, 3) uint8 RGB, a new array.
@@ -83,7 +83,7 @@ def draw_overlay(
         ((120, 160, 3), True)
     """
     canvas = np.ascontiguousarray(image).copy()
-    scale = max(min(canvas.shape[:2]) / 480.0, 0.4)
+    scale = max(min(canvas.shape[:2]) / 480.0, 0.4) if scale is None else scale
     for row in range(len(poses)):
         _draw_skeleton(canvas, poses, row, min_confidence, scale)
     if angles is not None:
@@ -93,8 +93,8 @@ def draw_overlay(
     for entry in status:
         y += _draw_panel(canvas, entry, (int(10 * scale), y), scale) + int(6 * scale)
     if caption:
-        size = _text_size(caption, int(15 * scale))
-        _draw_text(canvas, caption, (int(10 * scale), canvas.shape[0] - size[1] - int(8 * scale)), int(15 * scale), TEXT, shade=True)
+        size = text_size(caption, int(15 * scale))
+        draw_text(canvas, caption, (int(10 * scale), canvas.shape[0] - size[1] - int(8 * scale)), int(15 * scale), TEXT, shade=True)
     return canvas
 
 
@@ -149,22 +149,22 @@ def _draw_angle_labels(
         if np.isnan(x) or poses.keypoint_confidence[row, at] < min_confidence:
             continue
         text = f"{value:.0f}°"
-        width = _text_size(text, int(14 * scale))[0]
+        width = text_size(text, int(14 * scale))[0]
         # Away from the body's middle, so that the labels of two legs do not meet.
         left_half = float(x) < float(poses.boxes_xyxy[row, [0, 2]].mean())
         x, y = float(x) + (-10 * scale - width if left_half else 10 * scale), float(y) - 8 * scale
         if any(abs(x - tx) < 44 * scale and abs(y - ty) < 20 * scale for tx, ty in taken):
             continue
         taken.append((x, y))
-        _draw_text(canvas, text, (int(x), int(y)), int(14 * scale), side_colour(name), shade=True)
+        draw_text(canvas, text, (int(x), int(y)), int(14 * scale), side_colour(name), shade=True)
 
 
 def _draw_panel(canvas: NDArray[np.uint8], entry: PersonStatus, at: tuple[int, int], scale: float) -> int:
     """Draw one counter panel with its top left corner at `at`; returns its height in px."""
     pad = int(10 * scale)
     number, title, phase = str(entry.count), entry.title.upper(), entry.phase
-    number_size = _text_size(number, int(40 * scale))
-    words_width = max(_text_size(title, int(13 * scale))[0], _text_size(phase or " ", int(16 * scale))[0], int(90 * scale))
+    number_size = text_size(number, int(40 * scale))
+    words_width = max(text_size(title, int(13 * scale))[0], text_size(phase or " ", int(16 * scale))[0], int(90 * scale))
     width, height = number_size[0] + words_width + 3 * pad, int(58 * scale)
     x, y = at
     x2, y2 = min(x + width, canvas.shape[1]), min(y + height, canvas.shape[0])
@@ -172,10 +172,10 @@ def _draw_panel(canvas: NDArray[np.uint8], entry: PersonStatus, at: tuple[int, i
         return height
     area = canvas[y:y2, x:x2]
     cv2.addWeighted(area, 0.28, np.full_like(area, PANEL), 0.72, 0.0, dst=area)
-    _draw_text(canvas, number, (x + pad, y + (height - number_size[1]) // 2), int(40 * scale), TEXT)
+    draw_text(canvas, number, (x + pad, y + (height - number_size[1]) // 2), int(40 * scale), TEXT)
     left = x + 2 * pad + number_size[0]
-    _draw_text(canvas, title, (left, y + int(9 * scale)), int(13 * scale), MUTED)
-    _draw_text(canvas, phase, (left, y + int(25 * scale)), int(16 * scale), ACCENT)
+    draw_text(canvas, title, (left, y + int(9 * scale)), int(13 * scale), MUTED)
+    draw_text(canvas, phase, (left, y + int(25 * scale)), int(16 * scale), ACCENT)
     if entry.progress is not None:
         bar_y, bar_w = y + height - int(8 * scale), words_width
         thick = max(int(4 * scale), 2)
@@ -198,56 +198,3 @@ def _dim(colour: Colour, factor: float) -> Colour:
 def _fixed(xy: NDArray[np.float32]) -> tuple[int, int]:
     """Pixel position with OpenCV's three fractional bits."""
     return round(float(xy[0]) * 8), round(float(xy[1]) * 8)
-
-
-# --- text: DejaVu Sans out of matplotlib, because OpenCV's stroke font has no ° and reads badly ---------
-@lru_cache(maxsize=1)
-def _font_path() -> str:
-    import matplotlib
-
-    return str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans-Bold.ttf")
-
-
-@lru_cache(maxsize=16)
-def _font(size_px: int):
-    from PIL import ImageFont
-
-    return ImageFont.truetype(_font_path(), max(size_px, 6))
-
-
-@lru_cache(maxsize=2048)
-def _glyphs(text: str, size_px: int) -> NDArray[np.float32]:
-    """(h, w) coverage 0..1 of a line of text."""
-    from PIL import Image, ImageDraw
-
-    font = _font(size_px)
-    left, top, right, bottom = font.getbbox(text or " ")
-    mask = Image.new("L", (max(int(right - left), 1), max(int(bottom - top), 1)))
-    ImageDraw.Draw(mask).text((-left, -top), text, fill=255, font=font)
-    coverage = np.asarray(mask, np.float32) / 255.0
-    coverage.setflags(write=False)
-    return coverage
-
-
-def _text_size(text: str, size_px: int) -> tuple[int, int]:
-    height, width = _glyphs(text, size_px).shape
-    return width, height
-
-
-def _draw_text(canvas: NDArray[np.uint8], text: str, at: tuple[int, int], size_px: int, colour: Colour, *, shade: bool = False) -> None:
-    if not text:
-        return
-    glyphs = _glyphs(text, size_px)
-    if shade:
-        pad = max(size_px // 5, 2)
-        x1, y1 = max(at[0] - pad, 0), max(at[1] - pad, 0)
-        area = canvas[y1 : at[1] + glyphs.shape[0] + pad, x1 : at[0] + glyphs.shape[1] + pad]
-        if area.size:
-            cv2.addWeighted(area, 0.4, np.full_like(area, PANEL), 0.6, 0.0, dst=area)
-    x1, y1 = max(at[0], 0), max(at[1], 0)
-    x2, y2 = min(at[0] + glyphs.shape[1], canvas.shape[1]), min(at[1] + glyphs.shape[0], canvas.shape[0])
-    if x2 <= x1 or y2 <= y1:
-        return
-    cover = glyphs[y1 - at[1] : y2 - at[1], x1 - at[0] : x2 - at[0], None]
-    area = canvas[y1:y2, x1:x2]
-    area[:] = (area * (1.0 - cover) + np.array(colour, np.float32) * cover + 0.5).astype(np.uint8)
