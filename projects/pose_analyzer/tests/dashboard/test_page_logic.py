@@ -421,6 +421,11 @@ def test_a_set_s_form_is_the_mean_of_what_was_judged(js):
     assert js("tempo.js", "summaryOf", body) == [80, None, None]
 
 
+@pytest.mark.parametrize(("sigma", "text"), [("undefined", "42°"), ("2.3", "42°"), ("6.6", "42 ± 7°"), ("null", "42°")])
+def test_an_uncertain_angle_is_shown_with_its_error(js, sigma, text):
+    assert js("overlay.js", "degreesOf", f"return degreesOf(41.7, {sigma});") == text
+
+
 # --- words and files -------------------------------------------------------------------------------
 def test_events_as_csv_are_read_back_by_a_csv_reader(js):
     events = [

@@ -86,7 +86,7 @@ def test_a_person_is_described_in_pixels_of_the_source(measured, athlete_scene):
             truth = athlete_scene.truth_at(header["frame_index"]).joints_xy[0, shoulder]
             errors.append(np.hypot(x - truth[0], y - truth[1]))
             assert 0 <= confidence <= 1
-            assert set(person) == {"track_id", "box", "score", "keypoints", "angles", "repetition"}
+            assert set(person) == {"track_id", "box", "score", "keypoints", "angles", "angle_sigma", "repetition"}
     height_px = 240
     assert np.median(errors) < 0.05 * height_px
 

@@ -89,6 +89,7 @@ class Person(_Model):
     score: float | None = Field(description="How sure the detector is, 0 to 1.")
     keypoints: list[Keypoint] = Field(description="In the order of the skeleton's keypoints.")
     angles: dict[str, float | None] = Field(description="Angles of the image plane by name, degrees; empty: not confirmed yet.")
+    angle_sigma: dict[str, float] = Field(description="Their standard deviations by the same names, degrees; those that are known.")
     repetition: Repetition | None = Field(description="Null without an exercise, or before one is seen.")
 
 

@@ -25,8 +25,8 @@ def describe_people(update: Update, *, mirrored_width_px: int | None = None) -> 
         mirrored_width_px: The picture was mirrored before it was measured; give places in the one before. Its width, px.
 
     Returns:
-        Per person `track_id` (-1: not confirmed yet), `box`, `score`, `keypoints`, `angles` (of the image plane) and
-        `repetition`.
+        Per person `track_id` (-1: not confirmed yet), `box`, `score`, `keypoints`, `angles` (of the image plane),
+        `angle_sigma` (of those whose error is known) and `repetition`.
     """
     poses = update.poses
     boxes = poses.boxes_xyxy.astype(np.float64)
@@ -36,7 +36,7 @@ def describe_people(update: Update, *, mirrored_width_px: int | None = None) -> 
         xy = xy * (-1.0, 1.0) + (mirrored_width_px, 0.0)
     confidence = poses.keypoint_confidence.astype(np.float64)
     keypoints = np.concatenate([np.round(xy, _PX), np.round(confidence, _SHARE)[..., None]], axis=2).tolist()
-    angles = _angles_by_track(update)
+    angles, sigmas = _angles_by_track(update), _sigmas_by_track(update)
     people = []
     for row, track_id in enumerate(poses.track_ids.tolist()):
         people.append(
@@ -46,6 +46,7 @@ def describe_people(update: Update, *, mirrored_width_px: int | None = None) -> 
                 "score": _number(float(poses.scores[row]), _SHARE),
                 "keypoints": [point if point[0] == point[0] else None for point in keypoints[row]],
                 "angles": angles.get(track_id, {}),
+                "angle_sigma": sigmas.get(track_id, {}),
                 "repetition": _repetition(update.repetitions.get(track_id)),
             }
         )
@@ -88,6 +89,18 @@ def _angles_by_track(update: Update) -> dict[int, dict[str, float | None]]:
     return {
         track_id: {name: value if value == value else None for name, value in zip(names, row, strict=True)}
         for track_id, row in zip(angles.track_ids.tolist(), values.tolist(), strict=True)
+    }
+
+
+def _sigmas_by_track(update: Update) -> dict[int, dict[str, float]]:
+    angles = update.angles
+    if angles.sigma_deg is None:
+        return {}
+    columns = image_plane(angles.names)
+    names = [angles.names[i] for i in columns]
+    return {
+        track_id: {name: value for name, value in zip(names, row, strict=True) if value == value}
+        for track_id, row in zip(angles.track_ids.tolist(), np.round(angles.sigma_deg[:, columns], 1).tolist(), strict=True)
     }
 
 

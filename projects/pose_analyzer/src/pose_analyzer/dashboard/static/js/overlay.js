@@ -136,9 +136,15 @@ function drawArcs(context, how, spots, person, { joints, ratio, height, taken, p
       if (!arc) continue;
       const radius = Math.max(9 * ratio, Math.min(height * 0.06, 34 * ratio));
       drawArc(context, at, arc, radius, COLOURS[side], ratio);
-      drawDegrees(context, `${Math.round(value)}°`, at, arc, radius, { side, ratio, taken, middle, points });
+      drawDegrees(context, degreesOf(value, person.angle_sigma?.[`${side}_${joint}_deg`]), at, arc, radius, { side, ratio, taken, middle, points });
     }
   }
+}
+
+/** A reading, with its error where that matters to who reads it. */
+export function degreesOf(value, sigma) {
+  const rounded = Math.round(value);
+  return typeof sigma === "number" && sigma >= 5 ? `${rounded} ± ${Math.round(sigma)}°` : `${rounded}°`;
 }
 
 function drawArc(context, at, arc, radius, colour, ratio) {
