@@ -74,7 +74,7 @@ def test_coco_keeps_every_keypoint_inside_the_picture_and_hides_no_missing_one(m
             np.testing.assert_allclose((px, py), true if v else (0, 0), atol=0.006)
 
 
-def test_supervision_reads_the_coco_export(measured, tmp_path):
+def test_coco_ids_are_unique_begin_at_one_and_name_images_that_are_there(measured, tmp_path):
     session = measured(people=(1, 2))
     (path,) = export_session(session, tmp_path / "coco.json", format="coco")
     data = json.loads(path.read_text())

@@ -152,6 +152,9 @@ def test_own_names_and_space_are_choices(measured, tmp_path):
     angles = {"left_knee_flexion_3d_deg": (1.0, 2.0, 3.0, 4.0), "trunk_lean_3d_deg": (0.0, 1.0, 2.0, 3.0), "trunk_lean_deg": (9.0,) * 4}
     (path,) = export_session(measured(angles=angles), tmp_path / "x.mot", format="opensim-mot", space="3d", names="own")
     assert set(read_motion(path)) == {"time", "left_knee_flexion_3d", "trunk_lean_3d"}
+    lifted = {"left_knee_flexion_lifted_deg": (1.0, 2.0, 3.0, 4.0), "left_knee_flexion_deg": (9.0,) * 4}
+    (path,) = export_session(measured(angles=lifted), tmp_path / "z.mot", format="opensim-mot", space="lifted")
+    assert read_motion(path)["knee_angle_l"].tolist() == [1.0, 2.0, 3.0, 4.0]
     with pytest.raises(ChoiceError, match="no joint angle"):
         export_session(measured(angles={"trunk_lean_deg": (1.0,) * 4}), tmp_path / "y.mot", format="opensim-mot")
 

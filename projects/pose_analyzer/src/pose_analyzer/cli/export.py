@@ -49,7 +49,9 @@ def export_command(
         float | None, typer.Option("--rate", help="trc, opensim-mot: rows per second. (default: as filmed)", show_default=False)
     ] = None,
     even: Annotated[bool, typer.Option("--even", help="opensim-mot: even times; default those of the frames.")] = False,
-    space: Annotated[str, typer.Option(help="opensim-mot: angles of the image plane (image) or of landmarks in space (3d).")] = "image",
+    space: Annotated[
+        str, typer.Option(help="opensim-mot: angles of the image plane (image), of landmarks in space (3d) or of lifted ones (lifted).")
+    ] = "image",
     names: Annotated[str, typer.Option(help="opensim-mot: opensim's coordinates, or all angles under their own names (own).")] = "opensim",
     as_json: JsonOption = False,
 ) -> int:

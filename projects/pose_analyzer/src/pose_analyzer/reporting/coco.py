@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pose_analyzer.reporting.people import frames_of, picture_size
-from shared_utils.data_models import Session
+from pose_analyzer.reporting.people import picture_size, poses_of
+from shared_utils.data_models import Series, Session
 from shared_utils.skeletons import COCO_17, Skeleton
 
 SEEN_CONFIDENCE = 0.5
@@ -50,43 +50,55 @@ def coco_dict(
         ChoiceError: There are no keypoints, or the size is unknown.
     """
     width, height = picture_size(session, size)
-    stem = Path(session.source).stem or "frame"
-    images: list[dict[str, Any]] = []
+    series = session.series
+    poses = poses_of(series)
+    poses = poses.to_skeleton(COCO_17 if keypoints == "coco_17" else poses.skeleton)
+    flags = visibility(poses.keypoints_xy, poses.keypoint_confidence, (width, height), seen=seen, placed=placed)
+    images = _images(series, Path(session.source).stem or "frame", width, height)
     annotations: list[dict[str, Any]] = []
-    skeleton = COCO_17
-    for index, timestamp_s, poses in frames_of(session.series):
-        skeleton = COCO_17 if keypoints == "coco_17" else poses.skeleton
-        chosen = poses.to_skeleton(skeleton)
-        name = f"{stem}_{index:06d}.jpg"
-        shown = {"width": width, "height": height, "frame_index": index, "timestamp_s": round(timestamp_s, 6)}
-        images.append({"id": index + 1, "file_name": name, **shown})
-        flags = visibility(chosen.keypoints_xy, chosen.keypoint_confidence, (width, height), seen=seen, placed=placed)
-        for row in range(len(chosen)):
-            box = _box(chosen.boxes_xyxy[row], width, height)
-            if box is None:
-                continue  # wholly outside of the picture
-            annotations.append(
-                {
-                    "id": len(annotations) + 1,
-                    "image_id": index + 1,
-                    "category_id": 1,
-                    "iscrowd": 0,
-                    "bbox": box,
-                    "area": round(box[2] * box[3], 2),
-                    "num_keypoints": int((flags[row] > 0).sum()),
-                    "keypoints": _triples(chosen.keypoints_xy[row], flags[row]),
-                    "score": round(float(chosen.scores[row]), 4),
-                    "track_id": int(chosen.track_ids[row]),
-                }
-            )
+    for row, index in enumerate(series["frame_index"].tolist()):
+        box = _box(poses.boxes_xyxy[row], width, height)
+        if box is None:
+            continue  # wholly outside of the picture
+        annotations.append(
+            {
+                "id": len(annotations) + 1,  # from 1: pycocotools takes 0 for "unmatched"
+                "image_id": index + 1,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": box,
+                "area": round(box[2] * box[3], 2),
+                "num_keypoints": int((flags[row] > 0).sum()),
+                "keypoints": _triples(poses.keypoints_xy[row], flags[row]),
+                "score": round(float(poses.scores[row]), 4),
+                "track_id": int(poses.track_ids[row]),
+            }
+        )
     about = f"{session.source} measured by pose-analyzer; area is the box's; v=2 from confidence {seen:g}, v=1 from {placed:g}"
     return {
         "info": {"description": about, "version": session.software_version},
         "licenses": [],
         "images": images,
         "annotations": annotations,
-        "categories": [_category(skeleton)],
+        "categories": [_category(poses.skeleton)],
     }
+
+
+def _images(series: Series, stem: str, width: int, height: int) -> list[dict[str, Any]]:
+    """One per frame that shows somebody."""
+    frames, first = np.unique(series["frame_index"], return_index=True)
+    times_s = series["timestamp_s"][first]
+    return [
+        {
+            "id": index + 1,
+            "file_name": f"{stem}_{index:06d}.jpg",
+            "width": width,
+            "height": height,
+            "frame_index": index,
+            "timestamp_s": round(time_s, 6),
+        }
+        for index, time_s in zip(frames.tolist(), times_s.tolist(), strict=True)
+    ]
 
 
 def visibility(

@@ -7,7 +7,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
+Space = Literal["image", "3d", "lifted"]
+
+_IN_SPACE = ("_3d_deg", "_lifted_deg")
 SIGMA_SUFFIX = "_sigma_deg"
 KEYPOINT_SUFFIXES = ("_x_px", "_y_px", "_confidence", "_world_x_m", "_world_y_m", "_world_z_m")
 
@@ -22,21 +26,24 @@ def sigma_name(angle: str) -> str:
     return angle.removesuffix("_deg") + SIGMA_SUFFIX
 
 
-def angle_columns(names: Iterable[str], *, space: bool | None = None) -> list[str]:
+def angle_columns(names: Iterable[str], *, space: Space | None = None) -> list[str]:
     """The columns that are joint angles.
 
     Args:
         names: Of all columns.
-        space: True for those from metric landmarks, False for those of the image plane, None for both.
+        space: "image" for those of the image plane, "3d" for those from metric landmarks, "lifted" for those of lifted landmarks,
+            None for all.
 
     Example:
-        >>> angle_columns(["signal_deg", "trunk_lean_deg", "trunk_lean_sigma_deg", "trunk_lean_3d_deg"], space=False)
+        >>> angle_columns(["signal_deg", "trunk_lean_deg", "trunk_lean_sigma_deg", "trunk_lean_3d_deg"], space="image")
         ['trunk_lean_deg']
     """
     found = [n for n in names if n.endswith("_deg") and not n.endswith(SIGMA_SUFFIX) and n != "signal_deg"]
     if space is None:
         return found
-    return [n for n in found if n.endswith("_3d_deg")] if space else [n for n in found if not n.endswith(("_3d_deg", "_lifted_deg"))]
+    if space == "image":
+        return [n for n in found if not n.endswith(_IN_SPACE)]
+    return [n for n in found if n.endswith(f"_{space}_deg")]
 
 
 def joint_of(angle: str) -> str:

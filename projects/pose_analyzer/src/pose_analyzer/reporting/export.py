@@ -14,9 +14,10 @@ from typing import Any, get_args
 
 from pose_analyzer.errors import SinkError
 from pose_analyzer.reporting.coco import KeypointSet, coco_dict
+from pose_analyzer.reporting.columns import Space
 from pose_analyzer.reporting.files import parquet_bytes, plain, series_csv, session_to_dict, write_atomic
 from pose_analyzer.reporting.mot_challenge import mot_challenge_text, seqinfo_text
-from pose_analyzer.reporting.opensim import AngleNames, Ground, Space, Units, mot_text, trc_text
+from pose_analyzer.reporting.opensim import AngleNames, Ground, Units, mot_text, trc_text
 from pose_analyzer.reporting.people import ChoiceError, people_in, person_rows
 from shared_utils.data_models import Session
 
@@ -34,7 +35,7 @@ class ExportOptions:
         rate_hz: trc, opensim-mot: rows per second; default as filmed.
         floor: trc: the lowest foot at Y = 0 in every frame; default the middle of the hips is the origin of every frame.
         ground: trc: a floor to stand on, see `biomechanics.GroundPlane`.
-        space: opensim-mot: "image" for angles of the image plane, "3d" for those of metric landmarks.
+        space: opensim-mot: "image" for angles of the image plane, "3d" for those of metric landmarks, "lifted" for lifted ones.
         names: opensim-mot: "opensim" for its coordinates, "own" for all angles under our names.
         even: opensim-mot: bring rows to even times; they keep their own else.
     """

@@ -14,14 +14,13 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pose_analyzer.reporting.columns import angle_columns
+from pose_analyzer.reporting.columns import Space, angle_columns
 from pose_analyzer.reporting.even_times import EvenSeries, evenly
 from pose_analyzer.reporting.people import ChoiceError, poses_of
 from shared_utils.data_models import Poses, Series
 
 Array = NDArray[np.float64]
 Units = Literal["m", "mm"]
-Space = Literal["image", "3d"]
 AngleNames = Literal["opensim", "own"]
 
 COORDINATES: dict[str, tuple[str, float]] = {
@@ -124,7 +123,8 @@ def mot_text(
 
     Args:
         own: Rows of one person, times rising.
-        space: "image" takes the angles of the image plane, "3d" those of metric landmarks.
+        space: "image" takes the angles of the image plane, "3d" those of metric landmarks, "lifted" those of lifted ones, the best
+            guess from an oblique camera.
         names: "opensim" writes the coordinates of `COORDINATES` under OpenSim's names; "own" all angles under ours, without `_deg`.
         rate_hz: Rows per second. Given, or with `even`, rows are brought to even times; else they keep their own.
         even: As `rate_hz`, with the rate of the film.
@@ -132,7 +132,7 @@ def mot_text(
     Raises:
         ChoiceError: There is not one angle with a reading.
     """
-    columns = [c for c in angle_columns(own, space=space == "3d") if np.isfinite(own[c]).any()]
+    columns = [c for c in angle_columns(own, space=space) if np.isfinite(own[c]).any()]
     chosen = {c.removesuffix("_deg"): own[c] for c in columns} if names == "own" else _coordinates(own, columns)
     if not chosen:
         raise ChoiceError("no joint angle of this person has a reading, so there is nothing to write into a .mot")
@@ -151,7 +151,7 @@ def _coordinates(own: Series, columns: list[str]) -> dict[str, Array]:
     """OpenSim's names -> values."""
     out = {}
     for column in columns:
-        side, _, joint = column.removesuffix("_deg").removesuffix("_3d").partition("_")
+        side, _, joint = column.removesuffix("_deg").removesuffix("_3d").removesuffix("_lifted").partition("_")
         if side in ("left", "right") and joint in COORDINATES:
             coordinate, sign = COORDINATES[joint]
             out[f"{coordinate}_{side[0]}"] = sign * own[column]

@@ -158,7 +158,7 @@ def _note(events: Sequence[Event]) -> str:
 def _groups(own: Series, wanted: Sequence[str] | None) -> dict[str, list[str]]:
     """Joint -> its columns (left, right, or one)."""
     groups: dict[str, list[str]] = {}
-    for name in angle_columns(own, space=False):
+    for name in angle_columns(own, space="image"):
         groups.setdefault(joint_of(name), []).append(name)
     if wanted is not None:
         chosen = {}

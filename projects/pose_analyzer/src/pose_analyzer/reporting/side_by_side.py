@@ -179,7 +179,7 @@ def shared_joint(a: Series, b: Series, wanted: str | None) -> str:
     Raises:
         ChoiceError: It was not seen in both.
     """
-    joints = [list(dict.fromkeys(joint_of(n) for n in angle_columns(s, space=False) if np.isfinite(s[n]).sum() > 3)) for s in (a, b)]
+    joints = [list(dict.fromkeys(joint_of(n) for n in angle_columns(s, space="image") if np.isfinite(s[n]).sum() > 3)) for s in (a, b)]
     known = [j for j in joints[0] if j in joints[1]]
     if wanted is not None:
         if wanted not in known:
@@ -222,7 +222,7 @@ class _View:
         self._series = series
         self._times = np.where(np.isfinite(series["timestamp_s"]), series["timestamp_s"], np.inf)
         self._step_s = float(np.median(np.diff(rows["timestamp_s"]))) if len(rows) > 1 else 0.05
-        self._angles = angle_columns(series, space=False)
+        self._angles = angle_columns(series, space="image")
         self._has_keypoints = skeleton_of(series) is not None
 
     def draw(self, frame: Frame) -> Image:
