@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from pose_analyzer.cli.audit import as_markdown
 from pose_analyzer.cli.audit_readings import readings, tables
 from pose_analyzer.cli.audit_scenes import film, scenes
 
@@ -22,6 +23,15 @@ def accuracy_rows(*, quick: bool = False, cache: Path | None = CACHE, detector: 
     """Table -> rows; see `pose_analyzer.cli.audit_readings.tables` for the tables and `summary` for the columns."""
     takes = film(scenes("held_out", quick=quick), tuple(dict.fromkeys((detector, "mediapipe"))), cache=cache)
     return tables(readings(takes, detector))
+
+
+def accuracy_markdown(*, cache: Path | None = CACHE) -> str:
+    """The section of docs/ACCURACY.md."""
+    takes = list(film(scenes("held_out"), ("blazepose", "mediapipe"), cache=cache))
+    text = as_markdown({"detector": "blazepose", "scenes": len(takes), **tables(readings(takes, "blazepose"))})
+    # One level down: the document has a title of its own.
+    lines = [f"#{line}" if line.startswith("#") else line for line in text.splitlines()]
+    return "\n".join([*lines, "", "Command: `pose-analyzer audit`; it also draws a Bland-Altman plot for each joint."])
 
 
 if __name__ == "__main__":
