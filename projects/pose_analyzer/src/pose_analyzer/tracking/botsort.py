@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from pose_analyzer.tracking.appearance import Appearance, create_appearance
+from pose_analyzer.tracking.appearance import Appearance
 from pose_analyzer.tracking.association import iou_matrix
 from pose_analyzer.tracking.bytetrack import LOW_SCORE_COST, UNCONFIRMED_COST, match
-from pose_analyzer.tracking.engine import Engine, Rules, View
+from pose_analyzer.tracking.configured import ConfiguredTracker
+from pose_analyzer.tracking.engine import Engine, View
 from pose_analyzer.tracking.kalman import BoxPrediction
 from pose_analyzer.tracking.lone import match_lone
-from pose_analyzer.tracking.reentry import ReEntry
-from pose_analyzer.tracking.settings import BotSortConfig, build_config, load_config
+from pose_analyzer.tracking.settings import BotSortConfig
 from pose_analyzer.tracking.tracks import TRACKED, Tracks
-from shared_utils.data_models import Poses
-from shared_utils.errors import ConfigError
 
 
-class BotSortTracker:
+class BotSortTracker(ConfiguredTracker[BotSortConfig]):
     """BoT-SORT (Aharon, Orfaig, Bobrovsky, arXiv:2206.14651), written for pose streams with true timestamps.
 
     ByteTrack's order of associations, with what the paper adds: the Kalman state holds width and height, all tracks are
@@ -30,14 +25,7 @@ class BotSortTracker:
     clear views. Differences from the paper are those of `ByteTracker`; besides, who comes back after the budget gets the old
     id when looks say so clearly (`reentries`). Without images it works on boxes alone.
 
-    Args:
-        config: Settings as an object; or give them by keyword:
-        appearance: Describer of looks instead of the one named by `model`.
-        **settings: The fields of `BotSortConfig`.
-
-    Raises:
-        ConfigError: A setting is unknown or out of range, or both forms are given.
-        ModelError: The network for looks is not there.
+    Settings: `BotSortConfig`; see `ConfiguredTracker` for the constructor.
 
     Example:
         >>> tracker = BotSortTracker(track_buffer=60, with_reid=False)
@@ -45,42 +33,11 @@ class BotSortTracker:
         2.0
     """
 
-    def __init__(self, config: BotSortConfig | None = None, *, appearance: Appearance | None = None, **settings: Any) -> None:
-        if config is not None and settings:
-            raise ConfigError("give BotSortTracker either a config or settings by keyword, not both")
-        self.config = config = config or build_config(BotSortConfig, settings, "BotSortTracker")
-        looks = (appearance or create_appearance(config.model)) if config.with_reid else None
-        rules = Rules(
-            start_score=max(config.new_track_thresh, config.track_high_thresh),
-            lost_s=config.lost_budget_s,
-            gmc_method=config.gmc_method,
-            reentry_s=config.reentry_s,
-            min_similarity=config.appearance_thresh,
-            min_margin=config.reentry_margin,
-        )
-        self._engine = Engine(rules, self._associate, appearance=looks)
+    name = "botsort"
+    settings_type = BotSortConfig
 
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> BotSortTracker:
-        """A tracker with the settings of a YAML file in ultralytics' form; keys are those of `BotSortConfig`.
-
-        Raises:
-            ConfigError: The file cannot be read, or a key or value is wrong.
-        """
-        return cls(load_config(BotSortConfig, path, "botsort"))
-
-    @property
-    def reentries(self) -> tuple[ReEntry, ...]:
-        """Everybody who came back so far, with the lead over the second best."""
-        return tuple(self._engine.reentries)
-
-    def reset(self) -> None:
-        """Forget everybody and count from 1 again."""
-        self._engine.reset()
-
-    def update(self, poses: Poses, *, timestamp_s: float, image: NDArray[np.uint8] | None = None) -> Poses:
-        """The same rows in the same order, ids added; see `Tracker.update`."""
-        return self._engine.update(poses, timestamp_s, image)
+    def _build(self, looks: Appearance | None) -> Engine:
+        return Engine(self._rules(), self._associate, appearance=looks)
 
     def _associate(self, view: View, prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.intp]:
         config, scores = self.config, view.scores

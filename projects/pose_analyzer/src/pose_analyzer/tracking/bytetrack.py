@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
+from pose_analyzer.tracking.appearance import Appearance
 from pose_analyzer.tracking.association import assign, iou_matrix
-from pose_analyzer.tracking.engine import Engine, Rules, View
+from pose_analyzer.tracking.configured import ConfiguredTracker
+from pose_analyzer.tracking.engine import Engine, View
 from pose_analyzer.tracking.kalman import BoxPrediction
 from pose_analyzer.tracking.lone import free_rows, match_lone
-from pose_analyzer.tracking.settings import ByteTrackConfig, build_config, load_config
+from pose_analyzer.tracking.settings import ByteTrackConfig
 from pose_analyzer.tracking.tracks import TRACKED, Tracks
-from shared_utils.data_models import Poses
-from shared_utils.errors import ConfigError
 
 # Limits of the second and third association in the authors' code.
 LOW_SCORE_COST = 0.5
 UNCONFIRMED_COST = 0.7
 
 
-class ByteTracker:
+class ByteTracker(ConfiguredTracker[ByteTrackConfig]):
     """ByteTrack (Zhang et al., ECCV 2022, arXiv:2110.06864), written for pose streams with true timestamps.
 
     Detections of high score are matched to the predicted boxes of all confirmed tracks by overlap; those of
@@ -42,14 +39,10 @@ class ByteTracker:
     A frame that repeats the timestamp before it is matched without moving anything. One with a time that is
     not finite or runs backwards gets ids -1 and changes nothing; a stream that starts over needs `reset`.
 
-    Args:
-        config: Settings as an object; or give them by keyword:
-        **settings: The fields of `ByteTrackConfig`.
-
-    Raises:
-        ConfigError: A setting is unknown or out of range, or both forms are given.
+    Settings: `ByteTrackConfig`; see `ConfiguredTracker` for the constructor.
 
     Example:
+        >>> from shared_utils.data_models import Poses
         >>> from shared_utils.skeletons import COCO_17
         >>> def frame(x):
         ...     return Poses(
@@ -60,42 +53,11 @@ class ByteTracker:
         [1, 1, 1]
     """
 
-    def __init__(self, config: ByteTrackConfig | None = None, **settings: Any) -> None:
-        if config is not None and settings:
-            raise ConfigError("give ByteTracker either a config or settings by keyword, not both")
-        self.config = config or build_config(ByteTrackConfig, settings, "ByteTracker")
-        start_score = max(self.config.new_track_thresh, self.config.track_high_thresh)
-        self._engine = Engine(Rules(start_score=start_score, lost_s=self.config.lost_budget_s), self._associate)
+    name = "bytetrack"
+    settings_type = ByteTrackConfig
 
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> ByteTracker:
-        """A tracker with the settings of a YAML file in ultralytics' form.
-
-        Args:
-            path: Keys are those of `ByteTrackConfig`, all optional; `tracker_type`, if given, is `bytetrack`.
-
-        Raises:
-            ConfigError: The file cannot be read, or a key is unknown (the text names the nearest) or its value
-                out of range.
-        """
-        return cls(load_config(ByteTrackConfig, path, "bytetrack"))
-
-    def reset(self) -> None:
-        """Forget everybody and count from 1 again."""
-        self._engine.reset()
-
-    def update(self, poses: Poses, *, timestamp_s: float, image: NDArray[np.uint8] | None = None) -> Poses:
-        """The same rows in the same order, ids added; see `Tracker.update`.
-
-        Args:
-            poses: Everybody detected in one frame.
-            timestamp_s: Media clock in seconds.
-            image: Not looked at.
-
-        Returns:
-            `poses` with `track_ids`; -1 = not yet confirmed, too low a score, or a frame of unusable time.
-        """
-        return self._engine.update(poses, timestamp_s, None)
+    def _build(self, looks: Appearance | None) -> Engine:
+        return Engine(self._rules(), self._associate)
 
     def _associate(self, view: View, prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.intp]:
         """(n,) row of the track that each detection belongs to, -1 = none."""

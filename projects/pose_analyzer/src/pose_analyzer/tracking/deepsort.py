@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from pose_analyzer.tracking.appearance import Appearance, create_appearance
+from pose_analyzer.tracking.appearance import Appearance
 from pose_analyzer.tracking.association import iou_matrix
 from pose_analyzer.tracking.bytetrack import match
-from pose_analyzer.tracking.engine import Engine, Rules, View
+from pose_analyzer.tracking.configured import ConfiguredTracker
+from pose_analyzer.tracking.engine import Engine, View
 from pose_analyzer.tracking.kalman import BoxPrediction
 from pose_analyzer.tracking.lone import match_lone
-from pose_analyzer.tracking.reentry import ReEntry
-from pose_analyzer.tracking.settings import DeepSortConfig, build_config, load_config
+from pose_analyzer.tracking.settings import DeepSortConfig
 from pose_analyzer.tracking.tracks import Tracks
-from shared_utils.data_models import Poses
-from shared_utils.errors import ConfigError
 
 # 95 % of a chi-squared distribution with four degrees of freedom (centre, width, height), the paper's gate.
 _GATE = 9.4877
 _NEVER = 1e3
 
 
-class DeepSortTracker:
+class DeepSortTracker(ConfiguredTracker[DeepSortConfig]):
     """DeepSORT (Wojke, Bewley, Paulus, arXiv:1703.07402), written for pose streams with true timestamps.
 
     A cascade goes through the confirmed tracks from those seen most recently to those missed longest; within each step the cost
@@ -35,58 +30,21 @@ class DeepSortTracker:
     room (see `ByteTracker`, `BotSortTracker`). Where no looks are at hand, all
     are matched by overlap, as in SORT (arXiv:1602.00763).
 
-    Args:
-        config: Settings as an object; or give them by keyword:
-        appearance: Describer of looks instead of the one named by `model`.
-        **settings: The fields of `DeepSortConfig`.
-
-    Raises:
-        ConfigError: A setting is unknown or out of range, or both forms are given.
-        ModelError: The network for looks is not there.
+    Settings: `DeepSortConfig`; see `ConfiguredTracker` for the constructor.
 
     Example:
         >>> DeepSortTracker(nn_budget=50).config.confirm_frames
         3
     """
 
-    def __init__(self, config: DeepSortConfig | None = None, *, appearance: Appearance | None = None, **settings: Any) -> None:
-        if config is not None and settings:
-            raise ConfigError("give DeepSortTracker either a config or settings by keyword, not both")
-        self.config = config = config or build_config(DeepSortConfig, settings, "DeepSortTracker")
-        looks = (appearance or create_appearance(config.model)) if config.with_reid else None
-        rules = Rules(
-            start_score=max(config.new_track_thresh, config.track_high_thresh),
-            lost_s=config.lost_budget_s,
-            confirm_frames=config.confirm_frames,
-            gmc_method=config.gmc_method,
-            reentry_s=config.reentry_s,
-            min_similarity=config.appearance_thresh,
-            min_margin=config.reentry_margin,
-        )
+    name = "deepsort"
+    settings_type = DeepSortConfig
+
+    def _build(self, looks: Appearance | None) -> Engine:
+        config = self.config
         columns = {} if looks is None else {"kept": (config.nn_budget, looks.size), "kept_next": ()}
-        self._engine = Engine(rules, self._associate, appearance=looks, columns=columns, remember=self._remember)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> DeepSortTracker:
-        """A tracker with the settings of a YAML file; keys are those of `DeepSortConfig`.
-
-        Raises:
-            ConfigError: The file cannot be read, or a key or value is wrong.
-        """
-        return cls(load_config(DeepSortConfig, path, "deepsort"))
-
-    @property
-    def reentries(self) -> tuple[ReEntry, ...]:
-        """Everybody who came back so far, with the lead over the second best."""
-        return tuple(self._engine.reentries)
-
-    def reset(self) -> None:
-        """Forget everybody and count from 1 again."""
-        self._engine.reset()
-
-    def update(self, poses: Poses, *, timestamp_s: float, image: NDArray[np.uint8] | None = None) -> Poses:
-        """The same rows in the same order, ids added; see `Tracker.update`."""
-        return self._engine.update(poses, timestamp_s, image)
+        rules = self._rules(confirm_frames=config.confirm_frames)
+        return Engine(rules, self._associate, appearance=looks, columns=columns, remember=self._remember)
 
     def _associate(self, view: View, prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.intp]:
         config = self.config

@@ -79,6 +79,8 @@ class Rules:
         reentry_s: How long people who left are remembered, s.
         min_similarity: Least similarity of looks for a return.
         min_margin: Least lead over the second best for a return.
+        look_every_s: While everybody known is seen and nobody is close to another, looks are only refreshed this often, s; 0 = in every
+            frame.
         warped: Names of columns that hold px positions (..., 2), carried along with the camera.
     """
 
@@ -89,6 +91,7 @@ class Rules:
     reentry_s: float = 0.0
     min_similarity: float = 1.0
     min_margin: float = 0.0
+    look_every_s: float = 0.0
     warped: tuple[str, ...] = ()
 
 
@@ -130,11 +133,12 @@ class Engine:
         self.tracks = Tracks(lost_s=rules.lost_s, columns=self._columns)
         self.gallery = Gallery(keep_s=rules.reentry_s, min_similarity=rules.min_similarity, min_margin=rules.min_margin)
         self.reentries: list[ReEntry] = []
+        self._looked_s = -np.inf
         self._camera = None if rules.gmc_method == "none" else CameraMotion(rules.gmc_method)
 
     def update(self, poses: Poses, timestamp_s: float, image: NDArray[np.uint8] | None) -> Poses:
         """The same rows with ids; see `Tracker.update`."""
-        if (image is None or not self._looks_at_images) and self._alone(poses, timestamp_s):
+        if (image is None or not self._must_look(timestamp_s)) and self._alone(poses, timestamp_s):
             return _with_ids(poses, self.tracks.ids.copy())
         ids = np.full(len(poses), -1, np.int64)
         if self.tracks.usable(timestamp_s):
@@ -146,9 +150,16 @@ class Engine:
             ids[order] = self._identify(view, first=first)
         return _with_ids(poses, ids)
 
-    @property
-    def _looks_at_images(self) -> bool:
-        return self._camera is not None or self._appearance is not None
+    def _must_look(self, now_s: float) -> bool:
+        """Whether a frame in which nothing is in doubt needs its image."""
+        return self._camera is not None or (self._appearance is not None and now_s - self._looked_s >= self._rules.look_every_s)
+
+    def _in_doubt(self, boxes: NDArray[np.float64]) -> bool:
+        """Whether anybody is new, missing or close to another."""
+        tracks = self.tracks
+        if len(tracks) != len(boxes) or (tracks.state != TRACKED).any():
+            return True
+        return bool((np.count_nonzero(iou_matrix(boxes, boxes), axis=1) > 1).any())
 
     def _alone(self, poses: Poses, now_s: float) -> bool:
         """One person known, one detected, and no doubt: everything the general way does then, in short. False = nothing was done."""
@@ -190,7 +201,8 @@ class Engine:
         if image is not None:
             if self._camera is not None:
                 self._carry(self._camera.update(image, boxes))
-            if self._appearance is not None:
+            if self._appearance is not None and (self._must_look(now_s) or self._in_doubt(boxes)):
+                self._looked_s = now_s
                 looks = self._appearance.describe(image, poses)[order]
                 clear = _clear_views(boxes, image.shape[1], image.shape[0]) & ~np.isnan(looks).any(1) & (scores >= self._rules.start_score)
         xy, confidence = (np.zeros((len(boxes), 0, 2)), np.zeros((len(boxes), 0))) if self._joints is None else self._joints(poses, order)

@@ -8,9 +8,10 @@ from typing import Any, Literal, get_args
 from pose_analyzer.tracking.base import Tracker
 from pose_analyzer.tracking.botsort import BotSortTracker
 from pose_analyzer.tracking.bytetrack import ByteTracker
+from pose_analyzer.tracking.configured import ConfiguredTracker
 from pose_analyzer.tracking.deepsort import DeepSortTracker
 from pose_analyzer.tracking.oks import OksTracker
-from pose_analyzer.tracking.settings import BotSortConfig, ByteTrackConfig, DeepSortConfig, OksConfig, build_config, load_config
+from pose_analyzer.tracking.settings import build_config, load_config
 from shared_utils.errors import ConfigError
 
 TrackerName = Literal["bytetrack", "botsort", "deepsort", "oks"]
@@ -34,14 +35,11 @@ def create_tracker(name: TrackerName, *, config: str | Path | None = None, **opt
         >>> create_tracker("oks", track_buffer=45).config.lost_budget_s
         1.5
     """
-    kinds: dict[str, tuple[Any, Any]] = {
-        "bytetrack": (ByteTracker, ByteTrackConfig),
-        "botsort": (BotSortTracker, BotSortConfig),
-        "deepsort": (DeepSortTracker, DeepSortConfig),
-        "oks": (OksTracker, OksConfig),
+    kinds: dict[str, type[ConfiguredTracker[Any]]] = {
+        kind.name: kind for kind in (ByteTracker, BotSortTracker, DeepSortTracker, OksTracker)
     }
     if name not in kinds:
         raise ConfigError(f"there is no tracker {name!r}; there are {', '.join(get_args(TrackerName))}")
-    tracker, settings = kinds[name]
-    chosen = build_config(settings, options, name) if config is None else load_config(settings, config, name, options)
-    return tracker(chosen)
+    kind = kinds[name]
+    chosen = build_config(kind.settings_type, options, name) if config is None else load_config(kind.settings_type, config, name, options)
+    return kind(chosen)

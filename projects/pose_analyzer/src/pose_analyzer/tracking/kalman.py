@@ -70,11 +70,11 @@ class BoxPrediction:
 
     def centre_distance(self, boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
         """(t, m) squared Mahalanobis distance to the centres of (m, 4) px boxes; 2 degrees of freedom."""
-        return self.shift_distance(_to_state(boxes_xyxy)[None, :, :2] - self.position[:, None, :2], boxes_xyxy)
+        return self.shift_distance(to_state(boxes_xyxy)[None, :, :2] - self.position[:, None, :2], boxes_xyxy)
 
     def shift_distance(self, shift_px: NDArray[np.floating], boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
         """(t, m) squared Mahalanobis distance of (t, m, 2) px moves of the centre; (m, 4) px boxes say how exact they are."""
-        noise = _measurement_variance(_to_state(boxes_xyxy))
+        noise = _measurement_variance(to_state(boxes_xyxy))
         distance = shift_px**2 / (self.covariance[0, :, None, :2] + noise)
         return distance[..., 0] + distance[..., 1]
 
@@ -83,14 +83,14 @@ class BoxPrediction:
     ) -> NDArray[np.float64]:
         """(p,) as `shift_distance`, for pairs of (p,) rows and (p,) columns, places in (m, 4) px boxes, with their (p, 2) px moves."""
         variance = self.covariance[0, rows, :2]
-        variance += _measurement_variance(_to_state(boxes_xyxy))[columns]
+        variance += _measurement_variance(to_state(boxes_xyxy))[columns]
         distance = shift_px * shift_px
         distance /= variance
         return distance[:, 0] + distance[:, 1]
 
     def box_distance(self, boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
         """(t, m) squared Mahalanobis distance to (m, 4) px boxes; 4 degrees of freedom."""
-        measured = _to_state(boxes_xyxy)
+        measured = to_state(boxes_xyxy)
         difference = measured[None] - self.position[:, None]
         return (difference**2 / (self.covariance[0, :, None] + _measurement_variance(measured))).sum(-1)
 
@@ -124,7 +124,7 @@ class BoxKalman:
 
     def append(self, boxes_xyxy: NDArray[np.floating], now_s: float) -> None:
         """Add (m, 4) px boxes, at rest as far as is known."""
-        position = _to_state(boxes_xyxy)
+        position = to_state(boxes_xyxy)
         state = np.zeros((5, *position.shape))
         state[0], state[2], state[4] = position, _measurement_variance(position), (INITIAL_SPEED_SIZES_PER_S * _size(position)) ** 2
         self._state = np.concatenate([self._state, state], axis=1)
@@ -181,7 +181,7 @@ class BoxKalman:
 
     def update(self, prediction: BoxPrediction, rows: NDArray[np.intp], boxes_xyxy: NDArray[np.floating], now_s: float) -> None:
         """Correct the boxes `rows` (m,) of a prediction for `now_s` by what was detected then, (m, 4) px."""
-        measured = _to_state(boxes_xyxy)
+        measured = to_state(boxes_xyxy)
         r = _measurement_variance(measured)
         state = prediction.state[:, rows]
         position, velocity, xx, xv, vv = state
@@ -202,7 +202,8 @@ class BoxKalman:
 _STATE_OF_BOX = np.array([[0.5, 0.0, -1.0, 0.0], [0.0, 0.5, 0.0, -1.0], [0.5, 0.0, 1.0, 0.0], [0.0, 0.5, 0.0, 1.0]])
 
 
-def _to_state(boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+def to_state(boxes_xyxy: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(m, 4) centre x, centre y, width, height of (m, 4) px boxes."""
     # Halves and differences are exact, in whatever order a product adds them.
     return np.asarray(boxes_xyxy, np.float64) @ _STATE_OF_BOX
 

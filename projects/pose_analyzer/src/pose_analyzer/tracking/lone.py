@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.tracking.association import lone_pairs
-from pose_analyzer.tracking.kalman import BoxPrediction
+from pose_analyzer.tracking.kalman import BoxPrediction, to_state
 
 # A lone track takes a lone detection inside the 99.9 % gate of its centre (chi squared, 2 degrees of freedom), or
 # within half a body length: so far the centre moves when somebody drops to the floor. The longer sides must agree by
@@ -16,7 +18,14 @@ LONE_DISTANCE = 0.5
 LONE_SIZE_RATIO = 3.0
 
 
-def match_lone(prediction: BoxPrediction, boxes: NDArray[np.float64], high: NDArray[np.bool_], track_of: NDArray[np.intp]) -> None:
+def match_lone(
+    prediction: BoxPrediction,
+    boxes: NDArray[np.float64],
+    high: NDArray[np.bool_],
+    track_of: NDArray[np.intp],
+    *,
+    whole: Callable[[], tuple[NDArray[np.float64], NDArray[np.float64]]] | None = None,
+) -> None:
     """Join a free track and a free detection that have nobody else near; writes into `track_of`.
 
     Args:
@@ -24,6 +33,8 @@ def match_lone(prediction: BoxPrediction, boxes: NDArray[np.float64], high: NDAr
         boxes: (n, 4) px.
         high: (n,) detections that may be joined.
         track_of: (n,) row of the track of each detection, negative = free.
+        whole: (t, 4) and (n, 4) px whole boxes of both, where `boxes` are something else: a box that stays where it was is near,
+            wherever the joints in it are believed to be.
     """
     free_boxes = (high & (track_of < 0)).nonzero()[0]
     if not len(free_boxes) or not len(free_tracks := free_rows(np.ones(len(prediction.position), bool), track_of)):
@@ -32,6 +43,9 @@ def match_lone(prediction: BoxPrediction, boxes: NDArray[np.float64], high: NDAr
     states = (prediction.position, prediction.seen)
     expected = prediction.centre_distance(boxes) <= LONE_GATE
     possible = np.any([_alike(state, boxes, expected) for state in states], axis=0)
+    if whole is not None:
+        known, seen = whole()
+        possible |= _alike(to_state(known), seen, np.zeros_like(expected))
     rows, columns = lone_pairs(possible)
     free = np.isin(rows, free_tracks) & np.isin(columns, free_boxes)
     track_of[columns[free]] = rows[free]

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from pose_analyzer.tracking.appearance import Appearance, create_appearance
+from pose_analyzer.tracking.appearance import Appearance
 from pose_analyzer.tracking.association import iou_matrix, iou_pairs, oks_and_trust, oks_pairs
 from pose_analyzer.tracking.body import BODY, BODY_SIGMAS, LIMB_SPEED, TRUNK, body_points, box_around, trunk_anchors, trunk_hidden
 from pose_analyzer.tracking.bytetrack import match
-from pose_analyzer.tracking.engine import Engine, Rules, View
+from pose_analyzer.tracking.configured import ConfiguredTracker
+from pose_analyzer.tracking.engine import Engine, View
 from pose_analyzer.tracking.kalman import BoxPrediction
 from pose_analyzer.tracking.lone import match_lone
-from pose_analyzer.tracking.reentry import ReEntry
-from pose_analyzer.tracking.settings import OksConfig, build_config, load_config
+from pose_analyzer.tracking.settings import OksConfig
 from pose_analyzer.tracking.tracks import TRACKED, Tracks
-from shared_utils.data_models import Poses
-from shared_utils.errors import ConfigError
 
 # Parts of the likeness. Where a part cannot be told (no keypoints in common, no image) the others take its share.
 _OF_POSE, _OF_BOX, _OF_LOOKS = 0.5, 0.2, 0.3
@@ -28,6 +23,8 @@ _LIMB_TURN_S = 0.35
 # 99.9 % of a chi-squared distribution with two degrees of freedom, for the trunk.
 _GATE = 13.8
 _HALF_HIDDEN = 4.0
+# Greatest 1 - overlap of a box with itself a frame ago, where the joints say otherwise.
+_UNMOVED_COST = 0.7
 # Square root of a person's area in longer sides, which stay when somebody bends.
 _AREA_ROOT = 0.6
 # Of two who could be it, the one seen last; a second of waiting costs this much likeness.
@@ -35,11 +32,13 @@ _WAITING_COST_PER_S = 0.10
 _DOUBT = 0.1
 _TWICE_THE_SAME_OKS = 0.75
 _TWICE_THE_SAME_IOU = 0.6
+# Clothes do not change: while there is no doubt who is who, a glance now and then keeps them in mind.
+_LOOK_EVERY_S = 0.25
 # Cosine of looks from which likeness counts; strangers in a gym lie around it.
 _STRANGERS = 0.5
 
 
-class OksTracker:
+class OksTracker(ConfiguredTracker[OksConfig]):
     """Tracks poses by object keypoint similarity (OKS), box overlap and looks, with true time steps.
 
     - The motion of a person is that of the trunk's middle (shoulders and hips), which neither swinging arms nor a half hidden box
@@ -52,16 +51,10 @@ class OksTracker:
     - A second detection of somebody already matched starts no track.
     - Who comes back after the budget gets the old id when looks say so clearly; `reentries` keeps the lead over the second best.
 
-    Args:
-        config: Settings as an object; or give them by keyword:
-        appearance: Describer of looks instead of the one named by `model`.
-        **settings: The fields of `OksConfig`.
-
-    Raises:
-        ConfigError: A setting is unknown or out of range, or both forms are given.
-        ModelError: The network for looks is not there.
+    Settings: `OksConfig`; see `ConfiguredTracker` for the constructor.
 
     Example:
+        >>> from shared_utils.data_models import Poses
         >>> from shared_utils.skeletons import COCO_17
         >>> stand = np.random.default_rng(0).uniform([0, 0], [40, 100], (1, 17, 2))
         >>> def frame(x):
@@ -73,56 +66,23 @@ class OksTracker:
         [1, 1, 1]
     """
 
-    def __init__(self, config: OksConfig | None = None, *, appearance: Appearance | None = None, **settings: Any) -> None:
-        if config is not None and settings:
-            raise ConfigError("give OksTracker either a config or settings by keyword, not both")
-        self.config = config = config or build_config(OksConfig, settings, "OksTracker")
-        looks = (appearance or create_appearance(config.model)) if config.with_reid else None
-        rules = Rules(
-            start_score=max(config.new_track_thresh, config.track_high_thresh),
-            lost_s=config.lost_budget_s,
-            gmc_method=config.gmc_method,
-            reentry_s=config.reentry_s,
-            min_similarity=config.appearance_thresh,
-            min_margin=config.reentry_margin,
-            warped=("pose", "box"),
-        )
+    name = "oks"
+    settings_type = OksConfig
+
+    def _build(self, looks: Appearance | None) -> Engine:
         # (2, 1, k) variance of a joint for a body of size 1.
-        self._spread = (2 * _AREA_ROOT * BODY_SIGMAS) ** 2 * np.array([[[1.0]], [[config.sigma_scale**2]]])
-        # Joints and the box's corners relative to the trunk's middle, as they were seen last.
-        columns = {"pose": (len(BODY), 2), "box": (2, 2)}
-        self._engine = Engine(
-            rules,
+        self._spread = (2 * _AREA_ROOT * BODY_SIGMAS) ** 2 * np.array([[[1.0]], [[self.config.sigma_scale**2]]])
+        return Engine(
+            self._rules(look_every_s=_LOOK_EVERY_S, warped=("pose", "box")),
             self._associate,
             appearance=looks,
-            columns=columns,
+            # Joints and the box's corners relative to the trunk's middle, as they were seen last.
+            columns={"pose": (len(BODY), 2), "box": (2, 2)},
             remember=self._remember,
             joints=body_points,
             anchors=trunk_anchors,
             hidden=trunk_hidden,
         )
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> OksTracker:
-        """A tracker with the settings of a YAML file; keys are those of `OksConfig`.
-
-        Raises:
-            ConfigError: The file cannot be read, or a key or value is wrong.
-        """
-        return cls(load_config(OksConfig, path, "oks"))
-
-    @property
-    def reentries(self) -> tuple[ReEntry, ...]:
-        """Everybody who came back so far, with the lead over the second best."""
-        return tuple(self._engine.reentries)
-
-    def reset(self) -> None:
-        """Forget everybody and count from 1 again."""
-        self._engine.reset()
-
-    def update(self, poses: Poses, *, timestamp_s: float, image: NDArray[np.uint8] | None = None) -> Poses:
-        """The same rows in the same order, ids added; see `Tracker.update`."""
-        return self._engine.update(poses, timestamp_s, image)
 
     # --- who is who -----------------------------------------------------------------------------------
     def _associate(self, view: View, prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.intp]:
@@ -135,8 +95,9 @@ class OksTracker:
         cost = 1 - self._likeness(view, prediction, tracks)
         match(tracks.confirmed, high, cost, config.match_thresh, track_of)
         match(tracks.state == TRACKED, low, cost, config.match_thresh, track_of)
+        _match_unmoved(view, prediction, tracks, high, track_of)
         match(~tracks.confirmed, high, cost, config.match_thresh, track_of)
-        match_lone(prediction, view.anchors_xyxy, high, track_of)
+        match_lone(prediction, view.anchors_xyxy, high, track_of, whole=lambda: (_known_boxes(prediction, tracks), view.boxes_xyxy))
         _leave_doubles(view, track_of)
         _place_half_hidden(view, prediction, tracks, track_of)
         return track_of
@@ -146,9 +107,7 @@ class OksTracker:
         size_px = np.maximum(np.maximum(prediction.seen[:, 2], prediction.seen[:, 3]), 1.0)
         missed_s = view.now_s - tracks.motion.seen_s
         t, n, move = _near(view, prediction, tracks, size_px)
-        known = tracks.columns["box"][t]
-        known += prediction.position[t, None, :2]
-        overlap = iou_pairs(known.reshape(-1, 4), view.boxes_xyxy[n])
+        overlap = iou_pairs(_known_boxes(prediction, tracks)[t], view.boxes_xyxy[n])
         confidence = view.joints_confidence[n]
         alike, trust = oks_and_trust(move, variance_px2=self._variance(prediction, size_px, missed_s, t), weight=confidence)
         pose_share = np.where(trust > 0, _OF_POSE, 0.0)
@@ -195,6 +154,23 @@ class OksTracker:
             pose[hidden] = tracks.columns["pose"][at][hidden]
         tracks.columns["pose"][at] = pose
         tracks.columns["box"][at] = box_around(boxes, middle)
+
+
+def _match_unmoved(view: View, prediction: BoxPrediction, tracks: Tracks, high: NDArray[np.bool_], track_of: NDArray[np.intp]) -> None:
+    """Join those left over whose boxes lie where they lay a frame ago, however the joints in them jumped; writes into `track_of`.
+
+    A detector that takes a barbell for arms, or a pose apart, moves joints by half a body; the box says less, and goes on saying it.
+    """
+    left = high & (track_of < 0)
+    if not left.any():
+        return
+    known = (tracks.columns["box"] + prediction.seen[:, None, :2]).reshape(-1, 4)
+    match(tracks.state == TRACKED, left, 1 - iou_matrix(known, view.boxes_xyxy), _UNMOVED_COST, track_of)
+
+
+def _known_boxes(prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.float64]:
+    """(t, 4) px boxes as they were seen last, moved along with the trunk."""
+    return (tracks.columns["box"] + prediction.position[:, None, :2]).reshape(-1, 4)
 
 
 def _near(

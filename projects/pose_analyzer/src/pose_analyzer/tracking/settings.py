@@ -25,8 +25,8 @@ _UNBOUNDED = ("track_buffer", "reentry_s", "nn_budget", "confirm_frames")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ByteTrackConfig:
-    """Settings of `ByteTracker`.
+class TrackerSettings:
+    """What all trackers have.
 
     Args:
         track_high_thresh: Least score 0..1 for the first association and for new tracks. Default 0.25.
@@ -35,8 +35,7 @@ class ByteTrackConfig:
         new_track_thresh: Least score 0..1 to start a track. Default 0.25.
         track_buffer: How long a track waits for its person, in frames of 30 Hz: 30 is 1.0 s in a stream of
             any rate. Default 30.
-        match_thresh: Greatest cost 0..1 of the first association, 1 - overlap (times score). Default 0.8.
-        fuse_score: Multiply the overlap by the detection's score. Default true.
+        match_thresh: Greatest cost 0..1 of the first association. Default 0.8.
 
     Raises:
         ConfigError: A value is out of range.
@@ -47,7 +46,6 @@ class ByteTrackConfig:
     new_track_thresh: float = 0.25
     track_buffer: float = 30
     match_thresh: float = 0.8
-    fuse_score: bool = True
 
     def __post_init__(self) -> None:
         _check(self)
@@ -57,23 +55,20 @@ class ByteTrackConfig:
         """How long a track waits for its person, seconds."""
         return self.track_buffer / BUFFER_RATE_HZ
 
+    @property
+    def start_score(self) -> float:
+        """Least score 0..1 of a detection that starts a track."""
+        return max(self.new_track_thresh, self.track_high_thresh)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BotSortConfig:
-    """Settings of `BotSortTracker`.
+class LookingSettings(TrackerSettings):
+    """What trackers have that look at pictures, besides `TrackerSettings`.
 
     Args:
-        track_high_thresh: Least score 0..1 for the first association and for new tracks. Default 0.25.
-        track_low_thresh: Least score 0..1 for the second association. Default 0.1.
-        new_track_thresh: Least score 0..1 to start a track. Default 0.25.
-        track_buffer: How long a track waits for its person, in frames of 30 Hz. Default 30 (1.0 s).
-        match_thresh: Greatest cost 0..1 of the first association. Default 0.8.
-        fuse_score: Multiply the overlap by the detection's score. Default true.
         gmc_method: How the camera's own motion is found between frames, "none" to leave it out.
-            Default "sparseOptFlow".
-        proximity_thresh: Greatest 1 - overlap 0..1 at which looks are consulted. Default 0.5.
         appearance_thresh: Least similarity 0..1 of looks (cosine) that counts as the same person. Default 0.8.
-        with_reid: Use looks at all. Default true.
+        with_reid: Use looks at all; they need images. Default true.
         model: "auto" for the colours of the detector's own body parts, else an ONNX network by registry name
             (`osnet_x0_25_msmt17`) or path. Default "auto".
         reentry_s: A person who left may come back under the same id for this long, s; 0 = never. Default 30.
@@ -83,123 +78,75 @@ class BotSortConfig:
         ConfigError: A value is out of range.
     """
 
-    track_high_thresh: float = 0.25
-    track_low_thresh: float = 0.1
-    new_track_thresh: float = 0.25
-    track_buffer: float = 30
-    match_thresh: float = 0.8
-    fuse_score: bool = True
-    gmc_method: GmcMethod = "sparseOptFlow"
-    proximity_thresh: float = 0.5
+    gmc_method: GmcMethod = "none"
     appearance_thresh: float = 0.8
     with_reid: bool = True
     model: str = "auto"
     reentry_s: float = 30.0
     reentry_margin: float = 0.05
 
-    def __post_init__(self) -> None:
-        _check(self)
 
-    @property
-    def lost_budget_s(self) -> float:
-        """How long a track waits for its person, seconds."""
-        return self.track_buffer / BUFFER_RATE_HZ
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ByteTrackConfig(TrackerSettings):
+    """Settings of `ByteTracker`: those of `TrackerSettings`, and:
+
+    Args:
+        fuse_score: Multiply the overlap by the detection's score. Default true.
+    """
+
+    fuse_score: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeepSortConfig:
-    """Settings of `DeepSortTracker`.
+class BotSortConfig(LookingSettings):
+    """Settings of `BotSortTracker`: those of `LookingSettings`, and:
 
     Args:
-        track_high_thresh: Least score 0..1 of a detection that is used. Default 0.25.
-        track_low_thresh: Not used by this method, which has one stage of scores; kept so that files of the
-            others load. Default 0.1.
-        new_track_thresh: Least score 0..1 to start a track. Default 0.25.
-        track_buffer: How long a track waits for its person, in frames of 30 Hz. Default 30 (1.0 s).
+        gmc_method: Default "sparseOptFlow", as published.
+        fuse_score: Multiply the overlap by the detection's score. Default true.
+        proximity_thresh: Greatest 1 - overlap 0..1 at which looks are consulted. Default 0.5.
+    """
+
+    gmc_method: GmcMethod = "sparseOptFlow"
+    fuse_score: bool = True
+    proximity_thresh: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepSortConfig(LookingSettings):
+    """Settings of `DeepSortTracker`: those of `LookingSettings`, and:
+
+    `track_low_thresh` is not used by this method, which has one stage of scores; files of the others load.
+
+    Args:
         match_thresh: Greatest 1 - overlap 0..1 in the association of boxes that ends each frame. Default 0.7.
-        appearance_thresh: Least similarity 0..1 of looks (cosine) to the nearest kept view. Default 0.8.
-        with_reid: Use looks at all; without, motion and overlap alone decide. Default true.
-        model: As in `BotSortConfig`. Default "auto".
-        gmc_method: As in `BotSortConfig`; the paper has none. Default "none".
         nn_budget: Views kept of each person, the latest ones. Default 100.
         confirm_frames: Frames in a row in which a new person must be seen. Default 3.
-        reentry_s: As in `BotSortConfig`. Default 30.
-        reentry_margin: As in `BotSortConfig`. Default 0.05.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
-    track_high_thresh: float = 0.25
-    track_low_thresh: float = 0.1
-    new_track_thresh: float = 0.25
-    track_buffer: float = 30
     match_thresh: float = 0.7
-    appearance_thresh: float = 0.8
-    with_reid: bool = True
-    model: str = "auto"
-    gmc_method: GmcMethod = "none"
     nn_budget: int = 100
     confirm_frames: int = 3
-    reentry_s: float = 30.0
-    reentry_margin: float = 0.05
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def lost_budget_s(self) -> float:
-        """How long a track waits for its person, seconds."""
-        return self.track_buffer / BUFFER_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OksConfig:
-    """Settings of `OksTracker`.
+class OksConfig(LookingSettings):
+    """Settings of `OksTracker`: those of `LookingSettings`, and:
+
+    `match_thresh` is the greatest cost of an association, 1 - likeness of pose, box and looks. `gmc_method` is "none": joints tell
+    people apart under pans of 30 degrees/s without it, and it costs many times the rest.
 
     Args:
-        track_high_thresh: Least score 0..1 for the first association and for new tracks. Default 0.25.
-        track_low_thresh: Least score 0..1 for the second association. Default 0.1.
-        new_track_thresh: Least score 0..1 to start a track. Default 0.25.
-        track_buffer: How long a track waits for its person, in frames of 30 Hz. Default 60 (2.0 s).
-        match_thresh: Greatest cost 0..1 of an association, 1 - likeness of pose, box and looks. Default 0.8.
+        track_buffer: Default 60 (2.0 s).
         sigma_scale: Factor on COCO's keypoint constants: they say how well people agree on where a joint is, and
             between two frames a joint also moves. Default 3.
-        gmc_method: As in `BotSortConfig`; used when images are given. Default "sparseOptFlow".
-        appearance_thresh: Least similarity 0..1 of looks for a person who returns. Default 0.8.
-        with_reid: Use looks at all; they need images. Default true.
-        model: As in `BotSortConfig`. Default "auto".
-        reentry_s: As in `BotSortConfig`. Default 30.
-        reentry_margin: As in `BotSortConfig`. Default 0.05.
-
-    Raises:
-        ConfigError: A value is out of range.
     """
 
-    track_high_thresh: float = 0.25
-    track_low_thresh: float = 0.1
-    new_track_thresh: float = 0.25
     track_buffer: float = 60
-    match_thresh: float = 0.8
     sigma_scale: float = 3.0
-    gmc_method: GmcMethod = "sparseOptFlow"
-    appearance_thresh: float = 0.8
-    with_reid: bool = True
-    model: str = "auto"
-    reentry_s: float = 30.0
-    reentry_margin: float = 0.05
-
-    def __post_init__(self) -> None:
-        _check(self)
-
-    @property
-    def lost_budget_s(self) -> float:
-        """How long a track waits for its person, seconds."""
-        return self.track_buffer / BUFFER_RATE_HZ
 
 
-TrackerConfig = ByteTrackConfig | BotSortConfig | DeepSortConfig | OksConfig
-_C = TypeVar("_C", ByteTrackConfig, BotSortConfig, DeepSortConfig, OksConfig)
+_C = TypeVar("_C", bound=TrackerSettings)
 
 
 def build_config(kind: type[_C], settings: Mapping[str, Any], where: str) -> _C:
@@ -248,7 +195,7 @@ def _check_names(settings: Mapping[str, Any], names: list[str], where: str) -> N
             raise ConfigError(f"{where}: unknown setting {key!r}; did you mean {near[0]!r}? There are {', '.join(names)}")
 
 
-def _check(config: TrackerConfig) -> None:
+def _check(config: TrackerSettings) -> None:
     for field in fields(config):
         name, value = field.name, getattr(config, field.name)
         if field.type == "bool":
