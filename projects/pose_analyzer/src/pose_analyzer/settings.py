@@ -36,6 +36,20 @@ class DetectionSettings(SettingsModel):
     model: str | None = Field(default=None, description="Weights: a name of the model registry or a path. Default: the detector's own.")
     max_people: int = Field(default=6, ge=1, le=64, description="Most people measured in one frame.")
     threads: int = Field(default=0, ge=0, le=256, description="Inference threads; 0 lets the runtime choose.")
+    multi_scale: Literal["off", "auto", "on"] = Field(
+        default="off",
+        description="Search tiles of the picture for people who are small in it: auto = a few per frame, and more while somebody "
+        "small is about; on = all of them in every frame, tens of times the cost.",
+    )
+    min_person_px: int = Field(
+        default=40,
+        ge=16,
+        le=1000,
+        description="Least height of a person that tiles are searched for, px; half of it takes four times the tiles.",
+    )
+    tiles_per_frame: int = Field(
+        default=4, ge=1, le=1000, description="With multi_scale auto: tiles searched per frame while small people are about."
+    )
 
 
 class TrackingSettings(SettingsModel):

@@ -1,4 +1,4 @@
-"""Images in, `Poses` out: BlazePose on OpenVINO, MediaPipe's own solution, YOLO through ultralytics.
+"""Images in, `Poses` out: BlazePose on OpenVINO, MediaPipe's own solution, YOLO through ultralytics; small people by tiles.
 
 Example:
     >>> import numpy as np
@@ -13,6 +13,16 @@ from pose_analyzer.detection.base import PoseDetector
 from pose_analyzer.detection.blazepose import BlazePoseDetector
 from pose_analyzer.detection.factory import create_detector
 from pose_analyzer.detection.mediapipe_pose import MediaPipePoseDetector
+from pose_analyzer.detection.scale import MultiScaleDetector, ScaleClass, ScaleProfile
 from pose_analyzer.detection.yolo import YOLOPoseDetector
 
-__all__ = ["BlazePoseDetector", "MediaPipePoseDetector", "PoseDetector", "YOLOPoseDetector", "create_detector"]
+__all__ = [
+    "BlazePoseDetector",
+    "MediaPipePoseDetector",
+    "MultiScaleDetector",
+    "PoseDetector",
+    "ScaleClass",
+    "ScaleProfile",
+    "YOLOPoseDetector",
+    "create_detector",
+]

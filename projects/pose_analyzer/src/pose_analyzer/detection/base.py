@@ -6,6 +6,7 @@ function `check_images` refuses bad input with the same words in every detector.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -63,6 +64,25 @@ class PoseDetector(Protocol):
         ...
 
 
+@runtime_checkable
+class FollowingDetector(PoseDetector, Protocol):
+    """A detector that follows people in the whole picture once it knows of them, however it came to know."""
+
+    def adopt(self, stream_id: str, poses: Poses, *, width_px: int, height_px: int) -> int:
+        """Follow people from the stream's next image on.
+
+        Args:
+            stream_id: Of the stream; one that is not known yet begins with them.
+            poses: Where they are, px of the stream's pictures.
+            width_px: Of those pictures.
+            height_px: Of those pictures.
+
+        Returns:
+            How many there was room for.
+        """
+        ...
+
+
 def check_images(images: Sequence[Any], stream_ids: Sequence[str] | None) -> None:
     """Refuse what a detector cannot take.
 
@@ -92,3 +112,26 @@ def check_images(images: Sequence[Any], stream_ids: Sequence[str] | None) -> Non
         raise DetectorError(f"stream_ids must be a sequence with one id per image, got the string {stream_ids!r}")
     if stream_ids is not None and len(stream_ids) != len(images):
         raise DetectorError(f"{len(images)} images but {len(stream_ids)} stream_ids; give one id per image, or None for still images")
+
+
+def in_waves(count: int, stream_ids: Sequence[str] | None) -> list[list[int]]:
+    """Positions of the images of one call, such that no wave has two of one stream and each stream's stay in order.
+
+    Args:
+        count: How many images there are.
+        stream_ids: As given to `PoseDetector.detect`.
+
+    Example:
+        >>> in_waves(4, ["a", "b", "a", "a"])
+        [[0, 1], [2], [3]]
+    """
+    if stream_ids is None:
+        return [list(range(count))] if count else []
+    waves: list[list[int]] = []
+    seen: Counter[str] = Counter()
+    for i, stream_id in enumerate(stream_ids):
+        if seen[stream_id] == len(waves):
+            waves.append([])
+        waves[seen[stream_id]].append(i)
+        seen[stream_id] += 1
+    return waves

@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from pose_analyzer.biomechanics import joint_angles, picture_errors, strict
-from pose_analyzer.detection import PoseDetector, create_detector
+from pose_analyzer.detection import MultiScaleDetector, PoseDetector, create_detector
 from pose_analyzer.errors import ExerciseError, PipelineError
 from pose_analyzer.exercise import FormScorer, RepetitionCounter, RepState, list_references, load_profile, load_reference
 from pose_analyzer.pipeline.placement import PlacementAnalyzer
@@ -325,7 +325,14 @@ def make_detector(settings: PoseSettings) -> PoseDetector:
     """The detector that the settings name."""
     d = settings.detection
     options: dict[str, Any] = {"threads": d.threads} if d.name == "blazepose" and d.threads else {}
-    return create_detector(d.name, device=d.device, max_people=d.max_people, model=d.model, **options)
+    if d.multi_scale == "off":
+        return create_detector(d.name, device=d.device, max_people=d.max_people, model=d.model, **options)
+    if d.name == "blazepose":
+        options["upsampling"] = "cubic"
+    inner = create_detector(d.name, device=d.device, max_people=d.max_people, model=d.model, **options)
+    return MultiScaleDetector(
+        inner, mode=d.multi_scale, max_people=d.max_people, min_person_px=d.min_person_px, tiles_per_frame=d.tiles_per_frame
+    )
 
 
 def make_filter(settings: SmoothingSettings) -> PoseFilter:

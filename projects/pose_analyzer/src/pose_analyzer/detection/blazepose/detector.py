@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pose_analyzer.detection.base import check_images
+from pose_analyzer.detection.base import check_images, in_waves
 from pose_analyzer.detection.blazepose.cache import open_cache
 from pose_analyzer.detection.blazepose.decode import (
     Candidate,
@@ -26,7 +25,7 @@ from pose_analyzer.detection.blazepose.decode import (
     decode_people,
 )
 from pose_analyzer.detection.blazepose.network import Network, Output, Runtime, resolve_device
-from pose_analyzer.detection.blazepose.people import Finding, Person, Stream
+from pose_analyzer.detection.blazepose.people import Finding, Person, Stream, regions_of
 from pose_analyzer.detection.blazepose.regions import Region
 from pose_analyzer.detection.blazepose.weights import find_weights
 from pose_analyzer.errors import DetectorError
@@ -73,6 +72,8 @@ class BlazePoseDetector:
         precision: `"f32"` as MediaPipe computes, or `"bf16"`: half as fast again on processors with bfloat16
             instructions, at the price of about a pixel (median) and more than ten for some hidden landmarks.
             OpenVINO's own choice would be the latter.
+        upsampling: How the region of a small person is enlarged for the landmark network: `"linear"` as MediaPipe does, or
+            `"cubic"`: a fifth less error below 100 px, 0.1 ms more per person below 180 px, nothing above.
         cache_dir: Folder in which compiled networks wait for the next process, 14 MB; default `"user"`: the user's
             cache folder; None: nowhere.
 
@@ -100,6 +101,7 @@ class BlazePoseDetector:
         min_tracking_confidence: float = 0.5,
         search_frames: int = 15,
         precision: Literal["f32", "bf16"] = "f32",
+        upsampling: Literal["linear", "cubic"] = "linear",
         cache_dir: str | Path | None = "user",
     ) -> None:
         _check_range("max_people", max_people, 1, math.inf)
@@ -110,6 +112,9 @@ class BlazePoseDetector:
             _check_range("threads", threads, 1, math.inf)
         if precision not in ("f32", "bf16"):
             raise DetectorError(f"precision must be 'f32' or 'bf16', got {precision!r}")
+        if upsampling not in ("linear", "cubic"):
+            raise DetectorError(f"upsampling must be 'linear' or 'cubic', got {upsampling!r}")
+        self._finer = upsampling == "cubic"
         runtime = Runtime(device=resolve_device(device), threads=threads, precision=precision, cache_dir=open_cache(cache_dir))
         weights = find_weights(model)
         self.device = runtime.device.lower()
@@ -143,7 +148,7 @@ class BlazePoseDetector:
             if (networks := self._networks) is None:
                 raise DetectorError("this BlazePoseDetector is closed; build a new one")
             results: list[Poses] = [Poses.empty(self.skeleton)] * len(images)
-            for wave in _waves(len(images), stream_ids):
+            for wave in in_waves(len(images), stream_ids):
                 views = [_View(_readable(images[i]), self._stream(stream_ids, i)) for i in wave]
                 for i, poses in zip(wave, self._detect_wave(views, networks), strict=True):
                     results[i] = poses
@@ -153,6 +158,26 @@ class BlazePoseDetector:
         """Drop the people followed in one stream; unknown ids are fine."""
         with self._lock:
             self._streams.pop(stream_id, None)
+
+    def adopt(self, stream_id: str, poses: Poses, *, width_px: int, height_px: int) -> int:
+        """Follow people in a stream from the next image on, as if they had been found here.
+
+        Args:
+            stream_id: Of the stream; one that is not known yet begins with them.
+            poses: Where they are, in px of the stream's pictures; at least hips and shoulders of each.
+            width_px: Of those pictures.
+            height_px: Of those pictures.
+
+        Returns:
+            How many there was room for: `max_people` in all; who is followed already is not taken twice.
+
+        Raises:
+            DetectorError: The poses have another skeleton.
+        """
+        if poses.skeleton != self.skeleton:
+            raise DetectorError(f"people to follow must have the skeleton {self.skeleton.name}, got {poses.skeleton.name}")
+        with self._lock:
+            return self._stream([stream_id], 0).adopt(regions_of(poses), width_px, height_px)
 
     def close(self) -> None:
         """Release the networks. May be called twice."""
@@ -179,7 +204,7 @@ class BlazePoseDetector:
         jobs = [_Job(view, person, False) for view in views for person in view.stream.people]
         for (view, _), seen in zip(searches, candidates, strict=True):
             jobs += [_Job(view, person, True) for person in view.stream.newcomers(seen)]
-        found = _measure(jobs, networks.landmarks)
+        found = _measure(jobs, networks.landmarks, finer=self._finer)
         results = []
         for view in views:
             findings = [
@@ -231,29 +256,15 @@ class _Job:
     is_new: bool
 
 
-def _measure(jobs: Sequence[_Job], network: Network) -> list[Landmarks]:
+def _measure(jobs: Sequence[_Job], network: Network, *, finer: bool) -> list[Landmarks]:
     def fill(job: _Job, out: NDArray[np.uint8]) -> None:
-        job.person.region.crop(job.view.image, out, replicate=True)
+        job.person.region.crop(job.view.image, out, replicate=True, finer=finer)
 
     def read(job: _Job, outputs: Mapping[str, NDArray[np.float32]]) -> Landmarks:
         score = float(outputs["score"][0])
         return decode_landmarks(outputs["landmarks"], score, outputs["heat"], outputs["world"], job.person.region)
 
     return network.map(jobs, fill, read)
-
-
-def _waves(count: int, stream_ids: Sequence[str] | None) -> list[list[int]]:
-    """Positions of the images, such that no wave has two of one stream."""
-    if stream_ids is None:
-        return [list(range(count))] if count else []
-    waves: list[list[int]] = []
-    seen: Counter[str] = Counter()
-    for i, stream_id in enumerate(stream_ids):
-        if seen[stream_id] == len(waves):
-            waves.append([])
-        waves[seen[stream_id]].append(i)
-        seen[stream_id] += 1
-    return waves
 
 
 def _readable(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

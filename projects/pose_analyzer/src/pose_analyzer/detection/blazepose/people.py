@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pose_analyzer.detection.blazepose.decode import Candidate, Landmarks
 from pose_analyzer.detection.blazepose.regions import Region, RegionSmoother
 from pose_analyzer.detection.nms import oks_matrix
+from shared_utils.data_models import Poses
 from shared_utils.skeletons import BLAZEPOSE_33
 
 # Two crops of one person agree to a few pixels (similarity 0.8 and more); two people who stand in front of
@@ -89,15 +90,30 @@ class Stream:
     def start_frame(self, width_px: int, height_px: int) -> Region | None:
         """Begin a frame; the part of it to look for new people in, None if in none."""
         if self._size_px != (width_px, height_px):
-            # Another picture format is another view; its pixels mean other places.
-            self.people.clear()
-            self._size_px = (width_px, height_px)
-            tiles = Region.tiles(width_px, height_px) if self._max_people > 1 else []
-            self._views = cycle([Region.around(width_px, height_px), *tiles])
+            self._resize(width_px, height_px)
         self._countdown -= 1
         if self.people and (len(self.people) >= self._max_people or self._countdown > 0):
             return None
         return next(self._views)
+
+    def adopt(self, regions: Sequence[Region], width_px: int, height_px: int) -> int:
+        """Follow people that somebody else found; who is followed already is not taken twice.
+
+        Args:
+            regions: Where they are, best first.
+            width_px: Of the picture they were found in.
+            height_px: Of that picture.
+
+        Returns:
+            How many there was room for.
+        """
+        if self._size_px != (width_px, height_px):
+            self._resize(width_px, height_px)
+            self._countdown = self._search_frames
+        fresh = [r for r in regions if r.is_usable and not any(_is_same_region(r, p.region) for p in self.people)]
+        taken = fresh[: max(self._max_people - len(self.people), 0)]
+        self.people += [Person(region) for region in taken]
+        return len(taken)
 
     def newcomers(self, candidates: Sequence[Candidate]) -> list[Person]:
         """Those detected who are not followed yet, best first, as many as there is room for."""
@@ -105,6 +121,13 @@ class Stream:
         self._pause = min(2 * self._pause, self._search_frames)
         fresh = [c for c in candidates if not any(_is_same_region(c.region, p.region) for p in self.people)]
         return [Person(c.region) for c in fresh[: self._max_people - len(self.people)]]
+
+    def _resize(self, width_px: int, height_px: int) -> None:
+        # Another picture format is another view; its pixels mean other places.
+        self.people.clear()
+        self._size_px = (width_px, height_px)
+        tiles = Region.tiles(width_px, height_px) if self._max_people > 1 else []
+        self._views = cycle([Region.around(width_px, height_px), *tiles])
 
     def end_frame(self, findings: Sequence[Finding]) -> list[Landmarks]:
         """Keep who was found, each once; the rest is lost.
@@ -122,6 +145,28 @@ class Stream:
         if followed < before:
             self._pause = self._countdown = 1
         return [f.landmarks for f in kept]
+
+
+def regions_of(poses: Poses) -> list[Region]:
+    """Where people are who were found by other means: the regions that the landmark network would ask for, all but 1 %.
+
+    Its region is centred on the middle of the hips, points along the trunk and reaches to the landmark farthest away.
+    Who has no hips or shoulders has none.
+
+    Args:
+        poses: With BlazePose's landmarks.
+    """
+    xy = poses.keypoints_xy.astype(np.float64)
+    hips, shoulders = (xy[:, BLAZEPOSE_33.indices([f"left_{part}", f"right_{part}"])].mean(1) for part in ("hip", "shoulder"))
+    trunk = shoulders - hips
+    length = np.hypot(trunk[:, 0], trunk[:, 1])
+    farthest = np.hypot(*np.moveaxis(xy - hips[:, None], -1, 0))
+    usable = np.isfinite(length) & (length > 0)
+    regions = []
+    for i in np.flatnonzero(usable):
+        top = hips[i] + trunk[i] / length[i] * np.nanmax(farthest[i])
+        regions.append(Region.from_points((float(hips[i, 0]), float(hips[i, 1])), (float(top[0]), float(top[1]))))
+    return regions
 
 
 def _is_same_region(a: Region, b: Region) -> bool:

@@ -20,6 +20,10 @@ MARGIN = 1.25
 MIN_SIZE_PX = 1.0
 """A smaller region holds no picture."""
 
+_MAX_ZOOM = 4
+_HALF_DIAGONAL = math.sqrt(0.5)
+_CUBIC_SUPPORT_PX = 3.0
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -87,7 +91,7 @@ class Region:
             and MIN_SIZE_PX <= self.size_px < math.inf
         )
 
-    def crop(self, image: NDArray[np.uint8], out: NDArray[np.uint8], *, replicate: bool) -> None:
+    def crop(self, image: NDArray[np.uint8], out: NDArray[np.uint8], *, replicate: bool, finer: bool = False) -> None:
         """Resample the region into `out`, bilinearly.
 
         Pixel (u, v) of `out` shows the point (u / n, v / n) of the region, without the half pixel that
@@ -97,8 +101,14 @@ class Region:
             image: (H, W, 3) uint8.
             out: (n, n, 3) uint8, contiguous, written in place.
             replicate: Outside the image, continue its border (else black).
+            finer: Enlarge a region that has fewer pixels than `out` by bicubic interpolation first.
         """
         n = out.shape[0]
+        zoom = min(int(n / self.size_px), _MAX_ZOOM) if finer else 1
+        if zoom > 1:
+            patch, enlarged = self._enlarged(image, zoom)
+            enlarged.crop(patch, out, replicate=replicate)
+            return
         step = self.size_px / n
         a, b = step * math.cos(self.rotation_rad), step * math.sin(self.rotation_rad)
         half = n / 2
@@ -107,6 +117,20 @@ class Region:
         # warpAffine takes two thirds of the time, but rounds coordinates differently: one grey level in 3 of 1000 pixels.
         # MediaPipe calls this one, and the landmarks of the next frames depend on such levels.
         cv2.warpPerspective(image, to_image, (n, n), dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=border)
+
+    def _enlarged(self, image: NDArray[np.uint8], zoom: int) -> tuple[NDArray[np.uint8], Region]:
+        """The surroundings of the region, `zoom` times as large, and the region in them."""
+        reach = self.size_px * _HALF_DIAGONAL + _CUBIC_SUPPORT_PX
+        height, width = image.shape[:2]
+        x1, x2 = (int(min(max(v, 0), width)) for v in (self.x_px - reach, self.x_px + reach + 1))
+        y1, y2 = (int(min(max(v, 0), height)) for v in (self.y_px - reach, self.y_px + reach + 1))
+        if x2 <= x1 or y2 <= y1:
+            return image, self
+        patch = cv2.resize(image[y1:y2, x1:x2], None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
+        # `resize` keeps the places of pixels' edges, a warp counts from the centre of the first pixel.
+        shift = (zoom - 1) / 2
+        region = Region((self.x_px - x1) * zoom + shift, (self.y_px - y1) * zoom + shift, self.size_px * zoom, self.rotation_rad)
+        return np.asarray(patch, np.uint8), region
 
     def to_image(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
         """(..., 2) px in the image of points in 0..1 of the region.

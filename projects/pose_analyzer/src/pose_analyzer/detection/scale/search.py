@@ -1,0 +1,217 @@
+"""Which tiles of a stream are searched in which frame: few while everybody is near, many while somebody is far.
+
+Everything goes by the count of frames and by what was found, so the same frames give the same tiles.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pose_analyzer.detection.scale.merge import body_px
+from pose_analyzer.detection.scale.tiles import Tile, pyramid, scattered, square_around
+from pose_analyzer.errors import DetectorError
+from shared_utils.data_models import Poses
+
+ScaleMode = Literal["auto", "on"]
+
+# Who is small stays so until a quarter taller: a person at the limit would switch the search on and off.
+_HYSTERESIS = 1.25
+# Turns through all tiles at full speed after somebody small came or went; a single turn finds two of three at 40 px.
+_FAST_TURNS = 2
+# Frames after a small person was lost in which their place is looked at again.
+_LOOK_AGAIN = (1, 3, 7)
+_MOVED_BODIES = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchPlan:
+    """How a detector is helped with small people.
+
+    Args:
+        mode: `"on"`: every tile in every frame; `"auto"`: tiles in turn, more of them while small people are about.
+        reach: Share of a picture's side that a person must fill for the detector to find them surely, 0..1.
+        min_person_px: Least height of a person that is looked for, px.
+        zoom_to_px: Tiles are enlarged to at most this side.
+        max_people: Nobody is searched for beyond this number; None = no limit.
+        tiles_per_frame: Tiles searched in a frame while small people are about, until two turns through all tiles brought nobody
+            new; then one in a frame.
+        probe_frames: Frames between two single tiles while everybody is near.
+        hold_frames: For so many frames after the last small person the search goes on as if they were there.
+
+    Raises:
+        DetectorError: A number is out of range.
+    """
+
+    mode: ScaleMode = "auto"
+    reach: float = 0.25
+    min_person_px: float = 40.0
+    zoom_to_px: int = 640
+    max_people: int | None = None
+    tiles_per_frame: int = 4
+    probe_frames: int = 15
+    hold_frames: int = 90
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("auto", "on"):
+            raise DetectorError(f"mode must be 'auto' or 'on', got {self.mode!r}; for neither, use the detector without MultiScaleDetector")
+        if not 0 < self.reach <= 1:
+            raise DetectorError(f"reach must lie in 0..1, above 0, got {self.reach}")
+        if not (math.isfinite(self.min_person_px) and self.min_person_px >= 16):
+            raise DetectorError(f"min_person_px must be 16 or more, got {self.min_person_px}; no detector knows smaller people")
+        for name in ("zoom_to_px", "tiles_per_frame", "probe_frames", "hold_frames"):
+            if getattr(self, name) < 1:
+                raise DetectorError(f"{name} must be 1 or more, got {getattr(self, name)}")
+        if self.max_people is not None and self.max_people < 1:
+            raise DetectorError(f"max_people must be 1 or more, or None for no limit, got {self.max_people}")
+
+    def tiles(self, width_px: int, height_px: int) -> list[Tile]:
+        """All tiles of a picture of this size, any few in a row far apart."""
+        return scattered(
+            pyramid(
+                width_px,
+                height_px,
+                reach=self.reach,
+                min_person_px=self.min_person_px,
+                whole_px=max(width_px, height_px),
+                zoom_to_px=self.zoom_to_px,
+            )
+        )
+
+    def small_px(self, width_px: int, height_px: int) -> float:
+        """Who is less tall is not surely found in a whole picture of this size."""
+        return self.reach * max(width_px, height_px)
+
+    def focus(self, places_xyxy: NDArray[np.floating], width_px: int, height_px: int) -> list[Tile]:
+        """Tiles around known people, each person wholly in one that suits their size; neighbours share.
+
+        Args:
+            places_xyxy: (n, 4) boxes.
+            width_px: Of the picture.
+            height_px: Of the picture.
+        """
+        tiles: list[Tile] = []
+        boxes = np.asarray(places_xyxy, np.float64).reshape(-1, 4)
+        heights = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=1.0)
+        for box, height in zip(boxes, heights.tolist(), strict=True):
+            margin = 0.25 * height
+            if not any(_holds(tile, box, margin, width_px, height_px) and height >= self.reach * tile.side for tile in tiles):
+                side = height / min(1.2 * self.reach, 0.45)
+                tiles.append(square_around(box, side, width_px, height_px, zoom_to_px=self.zoom_to_px))
+        return tiles
+
+    def still(self, found: Poses, width_px: int, height_px: int) -> list[Tile]:
+        """Tiles of a picture that stands alone: all, or in `auto` none when somebody was found and nobody is small."""
+        if self.max_people is not None and len(found) >= self.max_people:
+            return []
+        calm = self.mode == "auto" and len(found) > 0 and bool((body_px(found) >= self.small_px(width_px, height_px)).all())
+        return [] if calm else self.tiles(width_px, height_px)
+
+
+@dataclass(slots=True, eq=False)
+class StreamSearch:
+    """What is remembered of one stream.
+
+    Args:
+        plan: The rules.
+    """
+
+    plan: SearchPlan
+    _size_px: tuple[int, int] = (0, 0)
+    _tiles: list[Tile] = field(default_factory=list)
+    _next: int = 0
+    _frame: int = 0
+    _last_probe: int = 0
+    _active_until: int = -1
+    _fast_left: int = 0
+    _small: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+    _lost: list[tuple[int, NDArray[np.float32]]] = field(default_factory=list)
+
+    @property
+    def is_active(self) -> bool:
+        """Whether small people are, or were just now, about."""
+        return self._frame <= self._active_until
+
+    @property
+    def places(self) -> NDArray[np.float32]:
+        """(n, 4) boxes of the small people of the frame before."""
+        return self._small
+
+    def begin(self, found: Poses, width_px: int, height_px: int) -> list[Tile]:
+        """The tiles to search in this frame.
+
+        Args:
+            found: People that the detector found by itself in this frame.
+            width_px: Of the picture.
+            height_px: Of the picture.
+        """
+        plan = self.plan
+        if self._size_px != (width_px, height_px):
+            self._size_px = (width_px, height_px)
+            self._tiles, self._next = plan.tiles(width_px, height_px), 0
+            self._small, self._lost = self._small[:0], []
+        self._frame += 1
+        if not self._tiles or (plan.max_people is not None and len(found) >= plan.max_people):
+            return []
+        if plan.mode == "on":
+            return self._tiles
+        again = [place for due, place in self._lost if due == self._frame and not _is_known(place, found)]
+        self._lost = [(due, place) for due, place in self._lost if due > self._frame]
+        return plan.focus(np.array(again), width_px, height_px) + self._take(self._count(found))
+
+    def end(self, people: Poses) -> None:
+        """Remember this frame's people.
+
+        Args:
+            people: Everybody found, by whatever means.
+        """
+        heights = body_px(people)
+        limit = self.plan.small_px(*self._size_px) * (_HYSTERESIS if self.is_active else 1.0)
+        small = heights < limit
+        lost = [place for place in self._small if not _is_known(place, people)]
+        self._lost += [(self._frame + pause, place) for place in lost for pause in _LOOK_AGAIN]
+        if lost or small.sum() > len(self._small):
+            self._fast_left = _FAST_TURNS * len(self._tiles)
+        self._small = people.boxes_xyxy[small]
+        if small.any():
+            self._active_until = self._frame + self.plan.hold_frames
+
+    def _count(self, found: Poses) -> int:
+        """How many tiles are due."""
+        if self.is_active:
+            count = self.plan.tiles_per_frame if self._fast_left > 0 else 1
+            self._fast_left -= count
+            return count
+        if len(found) and self._frame - self._last_probe < self.plan.probe_frames:
+            return 0
+        self._last_probe = self._frame
+        return 1
+
+    def _take(self, count: int) -> list[Tile]:
+        count = min(count, len(self._tiles))
+        taken = [self._tiles[(self._next + i) % len(self._tiles)] for i in range(count)]
+        self._next = (self._next + count) % len(self._tiles)
+        return taken
+
+
+def _holds(tile: Tile, box: NDArray[np.floating], margin: float, width_px: int, height_px: int) -> bool:
+    x1, y1, x2, y2 = tile.box
+    return (
+        max(box[0] - margin, 0) >= x1
+        and max(box[1] - margin, 0) >= y1
+        and min(box[2] + margin, width_px) <= x2
+        and min(box[3] + margin, height_px) <= y2
+    )
+
+
+def _is_known(place: NDArray[np.float32], people: Poses) -> bool:
+    """Whether somebody stands about there."""
+    if not len(people):
+        return False
+    centres = (people.boxes_xyxy[:, :2] + people.boxes_xyxy[:, 2:]) / 2
+    distance = np.hypot(*((place[:2] + place[2:]) / 2 - centres).T)
+    return bool((distance < _MOVED_BODIES * float((place[2:] - place[:2]).max())).any())
