@@ -10,7 +10,7 @@ import typer
 from typer.exceptions import TyperException
 
 from pose_analyzer import __version__
-from pose_analyzer.cli import analyze, audit, compare, export, inspect, live, make, plot, reference, smooth_sweep, track_eval
+from pose_analyzer.cli import analyze, audit, compare, export, inspect, live, make, measures, plot, reference, smooth_sweep, track_eval
 from pose_analyzer.cli.common import console_err
 from pose_analyzer.cli.exit_codes import MEANING, ExitCode, code_of
 from pose_analyzer.errors import PoseAnalyzerError
@@ -51,6 +51,7 @@ plot.register(app)
 compare.register(app)
 make.register(app)
 inspect.register(app)
+measures.register(app)
 reference.register(app)
 audit.register(app)
 track_eval.register(app)

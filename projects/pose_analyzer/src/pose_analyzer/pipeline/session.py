@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pose_analyzer.exercise import ExerciseProfile, FormScore, Reference
     from pose_analyzer.exercise.recording import Repetition
+    from pose_analyzer.pipeline.measures import MovementMeasures
     from pose_analyzer.reporting import ComparedCurves, FramePeople, ThemeName
 
 
@@ -195,6 +196,20 @@ class PoseSession(Session):
                     if progress is not None:
                         progress(at_s)
         return Path(path)
+
+    def measures(self, *, track_id: int | None = None, height_m: float | None = None) -> MovementMeasures:
+        """How one person moved: ranges of motion, symmetry, depth, the hands' way, steadiness.
+
+        Args:
+            track_id: Whose; default: who has most repetitions.
+            height_m: The person's height, for lengths in metres instead of body heights.
+
+        Raises:
+            ChoiceError: There is no such person, or that is no height.
+        """
+        from pose_analyzer.pipeline.measures import measure_movement
+
+        return measure_movement(self, track_id=track_id, height_m=height_m)
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write `result.json`, `series.parquet`, `series.csv` and `events.csv` into a folder."""
