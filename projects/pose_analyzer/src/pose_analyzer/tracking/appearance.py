@@ -6,6 +6,7 @@ that they are; no network is needed and 20 people cost well under a millisecond.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol
 
 import cv2
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from shared_utils.data_models import Poses
 from shared_utils.errors import ModelError
+from shared_utils.skeletons import Skeleton
 
 
 class Appearance(Protocol):
@@ -91,11 +93,10 @@ class BodyColours:
         n = len(poses)
         if not n:
             return np.zeros((0, self.size))
-        bones = [b for b in _BONES if b[1] in poses.skeleton and b[2] in poses.skeleton]
-        start, end = poses.skeleton.indices([b[1] for b in bones]), poses.skeleton.indices([b[2] for b in bones])
+        start, end, part, along, across = _bones_of(poses.skeleton)
         xy, seen = poses.keypoints_xy.astype(np.float64), poses.keypoint_confidence >= _LEAST_CONFIDENCE
         usable = seen[:, start] & seen[:, end]
-        points = _patches(xy[:, start], xy[:, end], bones)
+        points = _patches(xy[:, start], xy[:, end], along, across)
         height, width = image.shape[:2]
         finite = np.nan_to_num(points, nan=-1.0)
         inside = (finite >= 0).all(-1) & (finite[..., 0] < width) & (finite[..., 1] < height) & usable[:, :, None]
@@ -103,7 +104,7 @@ class BodyColours:
         row = np.clip(finite[..., 1], 0, height - 1).astype(np.intp)
         pixels = image[row, column]
         median = float(np.median(image[:: max(1, height // 48), :: max(1, width // 64)].max(-1)))
-        counts = _count_colours(pixels, inside, np.array([_PARTS.index(b[0]) for b in bones]), median)
+        counts = _count_colours(pixels, inside, part, median)
         shares = counts / np.maximum(counts.sum(-1, keepdims=True), 1e-9)
         looks = np.sqrt(shares * _PART_WEIGHTS[:, None]).reshape(n, -1)
         shown = counts.sum(-1) > 0
@@ -112,12 +113,25 @@ class BodyColours:
         return np.where(enough[:, None], looks / np.maximum(length, 1e-9), np.nan)
 
 
+@lru_cache(maxsize=16)
+def _bones_of(
+    skeleton: Skeleton,
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+    """Of the b bones that a skeleton has: (b,) where they start, (b,) end, (b,) their part; (b, 6) along and (b, 3) across them."""
+    bones = [b for b in _BONES if b[1] in skeleton and b[2] in skeleton]
+    return (
+        skeleton.indices([b[1] for b in bones]),
+        skeleton.indices([b[2] for b in bones]),
+        np.array([_PARTS.index(b[0]) for b in bones], np.intp),
+        np.array([np.linspace(b[3], b[4], _ALONG) for b in bones]).reshape(-1, _ALONG),
+        np.array([np.linspace(-b[5], b[5], _ACROSS) for b in bones]).reshape(-1, _ACROSS),
+    )
+
+
 def _patches(
-    start: NDArray[np.float64], end: NDArray[np.float64], bones: list[tuple[str, str, str, float, float, float]]
+    start: NDArray[np.float64], end: NDArray[np.float64], along: NDArray[np.float64], across: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """(n, b, points, 2) px of a small grid along each bone from (n, b, 2) to (n, b, 2)."""
-    along = np.stack([np.linspace(b[3], b[4], _ALONG) for b in bones])
-    across = np.stack([np.linspace(-b[5], b[5], _ACROSS) for b in bones])
     bone = end - start
     normal = np.stack([-bone[..., 1], bone[..., 0]], axis=-1)
     grid = bone[:, :, None, None] * along[None, :, :, None, None] + normal[:, :, None, None] * across[None, :, None, :, None]

@@ -29,6 +29,7 @@ LEAST_CONFIDENCE = 0.3
 
 TRUNK = np.array([BODY.index(f"{side}_{part}") for part in ("shoulder", "hip") for side in ("left", "right")])
 """Places of the four joints of the trunk."""
+_TRUNK: tuple[int, ...] = tuple(TRUNK.tolist())
 
 
 @lru_cache(maxsize=16)
@@ -65,8 +66,8 @@ def trunk_anchors(xy: NDArray[np.float64], boxes_xyxy: NDArray[np.float64]) -> N
         xy: (n, k, 2) px joints of `BODY`.
         boxes_xyxy: (n, 4) px.
     """
-    trunk = xy[:, TRUNK].sum(1) / len(TRUNK)
-    shift = trunk - (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
+    a, b, c, d = _TRUNK
+    shift = (xy[:, a] + xy[:, b] + xy[:, c] + xy[:, d]) / 4 - (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
     shift[np.isnan(shift)] = 0.0
     anchors = boxes_xyxy.copy()
     anchors[:, :2] += shift
@@ -76,7 +77,8 @@ def trunk_anchors(xy: NDArray[np.float64], boxes_xyxy: NDArray[np.float64]) -> N
 
 def trunk_hidden(xy: NDArray[np.float64]) -> NDArray[np.bool_]:
     """(n,) people a part of whose trunk is not seen, by (n, k, 2) px joints of `BODY`."""
-    return np.isnan(xy[:, TRUNK, 0]).any(1)
+    a, b, c, d = _TRUNK
+    return np.isnan(xy[:, a, 0] + xy[:, b, 0] + xy[:, c, 0] + xy[:, d, 0])
 
 
 def box_around(boxes_xyxy: NDArray[np.float64], middle: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -142,12 +142,10 @@ class OksTracker(ConfiguredTracker[OksConfig]):
         return self._spread * (size_px * size_px)[rows, None] + away
 
     def _remember(self, view: View, tracks: Tracks, rows: NDArray[np.intp]) -> None:
-        seen = (rows >= 0).nonzero()[0]
-        at, boxes = rows[seen], view.boxes_xyxy[seen]
-        anchors = view.anchors_xyxy[seen]
+        seen = slice(None) if (known := rows >= 0).all() else known.nonzero()[0]
+        at, boxes, anchors = rows[seen], view.boxes_xyxy[seen], view.anchors_xyxy[seen]
         middle = (anchors[:, :2] + anchors[:, 2:])[:, None] / 2
-        pose = view.joints_xy[seen]
-        pose -= middle
+        pose = view.joints_xy[seen] - middle
         # Joints that are hidden now keep their last place beside the trunk.
         hidden = np.isnan(pose)
         if hidden.any():
