@@ -83,6 +83,38 @@ def test_coco_ids_are_unique_begin_at_one_and_name_images_that_are_there(measure
     assert {a["image_id"] for a in data["annotations"]} <= {i["id"] for i in data["images"]}
 
 
+@pytest.mark.footage
+def test_an_export_is_a_result_for_cocos_own_picture_and_truth(footage, tmp_path):
+    """The skier of COCO's picture 785: detected, exported, and judged by pycocotools against COCO's own annotation."""
+    from pycocotools.cocoeval import COCOeval
+
+    from pose_analyzer.detection import create_detector
+    from pose_analyzer.pipeline.recorder import SeriesRecorder
+    from pose_analyzer.video import open_source
+    from shared_utils import Angles
+
+    folder = footage / "images" / "mmpose" / "coco"
+    with open_source(folder / "000000000785.jpg") as source:
+        frame = next(iter(source))
+    with contextlib.closing(create_detector("blazepose", max_people=1)) as detector:
+        poses = detector.detect([frame.image])[0].replace(track_ids=np.array([1]))
+    recorder = SeriesRecorder()
+    recorder.add(frame, poses, Angles((), poses.track_ids, np.zeros((1, 0))), [(0, "", float("nan"))])
+    session = Session(source="skier.jpg", source_info={"width": frame.width, "height": frame.height}, series=recorder.series())
+    (path,) = export_session(session, tmp_path / "coco.json", format="coco")
+    truth, ours = _coco(folder / "test_coco.json"), json.loads(path.read_text())
+    assert ours["categories"][0]["keypoints"] == truth.loadCats([1])[0]["keypoints"]
+    edges = {frozenset(e) for e in truth.loadCats([1])[0]["skeleton"]}
+    assert {frozenset(e) for e in ours["categories"][0]["skeleton"]} <= edges | {frozenset((1, 2)), frozenset((1, 3))}
+    assert set(truth.loadAnns(truth.getAnnIds([785]))[0]) - {"segmentation"} <= set(ours["annotations"][0])
+    (found,) = ours["annotations"]
+    with contextlib.redirect_stdout(io.StringIO()):
+        judge = COCOeval(truth, truth.loadRes([{**found, "image_id": 785}]), "keypoints")
+        judge.params.imgIds = [785]
+        judge.evaluate()
+    assert judge.ious[785, 1].max() > 0.8
+
+
 # --- MOT Challenge ----------------------------------------------------------------------------------
 @given(seed=st.integers(0, 2**16), people=st.lists(st.integers(0, 40), min_size=1, max_size=4, unique=True))
 @settings(max_examples=20, deadline=None)

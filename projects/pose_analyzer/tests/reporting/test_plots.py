@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.text import Text
 
-from pose_analyzer.reporting import ChoiceError, ComparedCurves, FormCell, plot_form, plot_path, plot_range, plot_reference, plot_session
+from pose_analyzer.errors import PoseAnalyzerError
+from pose_analyzer.reporting import (
+    EXPORT_FORMATS,
+    ChoiceError,
+    ComparedCurves,
+    FormCell,
+    Side,
+    SideBySide,
+    export_session,
+    plot_form,
+    plot_path,
+    plot_range,
+    plot_reference,
+    plot_session,
+)
 from pose_analyzer.reporting.plot_path import point_path, speeds
 from shared_utils import Event, EventType, Series, Session
 
@@ -202,3 +220,31 @@ def test_comparison_names_phases_and_refuses_what_is_not_there():
 @pytest.mark.parametrize("draw", [plot_session, plot_range, plot_form, lambda s: plot_path(s, stature_px=1.0)])
 def test_a_film_without_people_gives_a_picture_that_says_so(draw):
     assert any("no person was found" in t for t in _texts(draw(Session(source="x.mp4"))))
+
+
+@given(
+    times=st.lists(st.sampled_from([-0.1, 0.0, 1 / 240, 1 / 30, 1.0, 5.0]), min_size=1, max_size=12),
+    people=st.lists(st.integers(0, 3), min_size=1, max_size=3, unique=True),
+    missing=st.sampled_from([0.0, 0.5, 1.0]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=25, deadline=None)
+def test_whatever_was_recorded_every_plot_and_export_draws_it_or_says_why_not(measured, tmp_path_factory, times, people, missing, seed):
+    clock = np.cumsum(times)  # stands still, runs backwards, jumps
+    random = np.random.default_rng(seed)
+    angles = {f"{side}_knee_flexion_deg": random.uniform(0, 150, len(clock)) for side in ("left", "right")}
+    angles = {k: np.where(random.uniform(0, 1, len(clock)) < missing, np.nan, v) for k, v in angles.items()}
+    events = (_rep(1, 0.0, float(clock.max()) if clock.max() > 0 else 0.0, track=people[0]), _fault(1.0, evidence=None))
+    session = measured(times_s=clock, people=people, missing=missing, seed=seed, angles=angles, events=events)
+    folder = tmp_path_factory.mktemp("any")
+    draws = (
+        plot_session,
+        plot_range,
+        plot_form,
+        lambda s: plot_path(s, stature_px=100.0),
+        lambda s: SideBySide(Side(session=s), Side(session=s)),
+    )
+    writes = (lambda s, f=f: export_session(s, folder / "x", format=f, track_id=people[0]) for f in EXPORT_FORMATS)
+    for act in (*draws, *writes):
+        with contextlib.suppress(PoseAnalyzerError):
+            act(session)

@@ -241,9 +241,9 @@ class PoseSession(Session):
         """The people of each frame as supervision's objects."""
         return reporting.to_supervision(self.series)
 
-    def to_ultralytics(self) -> Iterator[Results]:
-        """The people of each frame as ultralytics' `Results`."""
-        return reporting.to_ultralytics(self)
+    def to_ultralytics(self, *, size: tuple[int, int] | None = None) -> Iterator[Results]:
+        """The people of each frame as ultralytics' `Results`; `size` is (width, height) px where the session does not know it."""
+        return reporting.to_ultralytics(self, size=size)
 
     @classmethod
     def load(cls, folder: str | Path) -> PoseSession:

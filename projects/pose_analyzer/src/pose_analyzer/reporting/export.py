@@ -12,6 +12,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pose_analyzer.errors import SinkError
 from pose_analyzer.reporting.coco import KeypointSet, coco_dict
 from pose_analyzer.reporting.columns import Space
@@ -145,8 +148,17 @@ def _only(session: Session, track_id: int) -> Session:
 
 
 def _json(session: Session, _: str, __: ExportOptions) -> bytes:
-    columns = {name: plain(column.tolist()) for name, column in session.series.columns.items()}
+    columns = {name: _values(column) for name, column in session.series.columns.items()}
     return (json.dumps(session_to_dict(session) | {"series": columns}, allow_nan=False) + "\n").encode()
+
+
+def _values(column: NDArray[Any]) -> list[Any]:
+    """A column as JSON values; NaN and infinity are null, single precision is cut to four decimals, as it holds no more."""
+    if column.dtype.kind != "f":
+        return plain(column.tolist())
+    known = np.isfinite(column)
+    values = (np.round(column.astype(np.float64), 4) if column.dtype == np.float32 else column).tolist()
+    return values if known.all() else [v if k else None for v, k in zip(values, known.tolist(), strict=True)]
 
 
 def _coco(session: Session, _: str, options: ExportOptions) -> bytes:

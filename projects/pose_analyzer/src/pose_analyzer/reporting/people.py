@@ -128,7 +128,10 @@ def person_rows(session: Session, track_id: int | None, *, guess: bool = False) 
     if track_id not in known:
         raise ChoiceError(f"nobody has track id {track_id} in this session; there are {known}")
     own = session.series.track(track_id)
-    return track_id, own.where(_rises(own["timestamp_s"]))
+    own = own.where(_rises(own["timestamp_s"]))
+    if not len(own):
+        raise ChoiceError(f"person {track_id} has not one row with a time")
+    return track_id, own
 
 
 def picture_size(session: Session, size: tuple[int, int] | None = None) -> tuple[int, int]:

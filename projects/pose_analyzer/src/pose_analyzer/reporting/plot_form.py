@@ -58,7 +58,7 @@ def form_cells(events: Iterable[Event]) -> list[FormCell]:
             side=str(e.data.get("side", "")),
             amount=float(e.value or 0.0),
             unit=e.unit or "deg",
-            evidence=float(e.data.get("evidence", np.nan)),
+            evidence=_number(e.data.get("evidence")),
         )
         for e in events
         if e.type == EventType.FORM_DEVIATION
@@ -99,7 +99,7 @@ def plot_form(
         return empty_figure(session, theme, f"no repetition of person {track_id} was counted")
     told = cells is None
     cells = form_cells(own) if cells is None else cells
-    scores = scores or [(e.end_s, float(e.data["score"])) for e in own if e.type == EventType.FORM_DEVIATION and "score" in e.data]
+    scores = scores or [(e.end_s, _number(e.data.get("score"))) for e in own if e.type == EventType.FORM_DEVIATION]
     rows = sorted({(c.fault, c.side) for c in cells}, key=lambda row: min(c.end_s for c in cells if (c.fault, c.side) == row))
     wrong = len({_column(c.end_s, repetitions) for c in cells})
     note = (
@@ -115,6 +115,11 @@ def plot_form(
     if cells:
         _colour_scale(figure, ax, top, look)
     return figure
+
+
+def _number(value: object) -> float:
+    """A number of an event, which JSON has made null where it was unknown."""
+    return float(value) if isinstance(value, int | float) else float("nan")
 
 
 def _column(end_s: float, repetitions: Sequence[Event]) -> int:

@@ -112,7 +112,7 @@ def plot_range(session: Session, *, track_id: int | None = None, theme: ThemeNam
             ax.barh(y + offset, span[1] - span[0], left=span[0], height=0.27, color=colour)
             ax.annotate(f"{span[1] - span[0]:.0f}°", (span[1], y + offset), xytext=(4, 0), textcoords="offset points",
                         va="center", fontsize=8.5, color=look.ink)  # fmt: skip
-        text = "one side" if left is None or right is None else f"{_difference(left, right):+.0f}°"
+        text = "one side" if left is None or right is None else f"{round(_difference(left, right)):+d}°"
         ax.annotate(text, (1.01, y), xycoords=("axes fraction", "data"), va="center", fontsize=9.5, color=look.muted)
     ax.annotate("left − right", (1.01, -0.62), xycoords=("axes fraction", "data"), va="center", fontsize=8.5, color=look.muted)
     ax.set_yticks(range(len(rows)), [r[0].replace("_", " ") for r in rows], color=look.ink, fontsize=9.5)
