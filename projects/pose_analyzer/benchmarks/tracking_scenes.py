@@ -100,17 +100,53 @@ def _body(height: float, look: int) -> dict[str, Any]:
 _VIEW = {"azimuth_deg": 0, "elevation_deg": 6, "fov_deg": 42, "distance_m": 7, "target_m": [0, 0, 0.95]}
 
 
+_FAR = {**_VIEW, "distance_m": 11}
+_CROSSING = [_walk([[0.8, -4], [0.8, 4]], 1.3, look=0), _walk([[-0.8, 4], [-0.8, -4]], 1.2, height=1.68, look=1)]
+
+
 def scenes() -> list[TrackScene]:
     """All scenes of the table."""
-    crossing = [_walk([[0.8, -4], [0.8, 4]], 1.3, look=0), _walk([[-0.8, 4], [-0.8, -4]], 1.2, height=1.68, look=1)]
-    three = [_exercise("squat", (0, 0), 2), *crossing]
-    gym = [
+    return [*_two_or_three(), *_gym(), *_hidden(), *_returning()]
+
+
+def _two_or_three() -> list[TrackScene]:
+    """People who pass in front of each other in an empty room."""
+    three = [_exercise("squat", (0, 0), 2), *_CROSSING]
+    follow = [_walk([[0.5, -4], [0.5, 4]], 1.2, 0.0, 1.8, 0), _walk([[-0.5, -4], [-0.5, 4]], 1.35, 1.0, 1.7, 1)]
+    behind = [
+        _exercise("bicep_curl", (1.2, 0), 4, height=1.85),
+        _walk([[-0.4, -4], [-0.4, 4]], 1.0, look=0),
+        _walk([[-1.2, 4], [-1.2, -4]], 0.9, height=1.7, look=1),
+    ]
+    turned = [_walk([[-0.7, -3], [-0.7, 0.1], [-0.9, -3]], 1.1, look=0), _walk([[0.7, 3], [0.7, -0.1], [0.9, 3]], 1.1, look=1, height=1.7)]
+    return [
+        TrackScene("two cross, 30 fps", _CROSSING, fps=30, camera=_VIEW, duration_s=6),
+        TrackScene("two cross, 10 fps", _CROSSING, fps=10, camera=_VIEW, duration_s=6),
+        TrackScene("two cross, 60 fps, noisy", _CROSSING, fps=60, camera=_VIEW, duration_s=6, noise=0.02, misses=0.1),
+        TrackScene("squatter and two who cross, variable rate", three, fps=25, jitter=0.9, camera=_VIEW, duration_s=6),
+        TrackScene("one overtakes the other, 25 fps", follow, camera=_VIEW, duration_s=6.5),
+        TrackScene("one stands before two who cross behind, 30 fps", behind, fps=30, camera=_VIEW, duration_s=6),
+        TrackScene("two meet and turn back, 20 fps", turned, fps=20, camera=_VIEW, duration_s=5),
+        TrackScene(
+            "two cross, camera pans to and past them, 15 fps",
+            _CROSSING,
+            fps=15,
+            camera={**_VIEW, "target_m": [0, -1.9, 0.95]},
+            duration_s=6,
+            pan_deg_per_s=6,
+        ),
+    ]
+
+
+def _gym() -> list[TrackScene]:
+    """Four and eight people who train and walk between each other."""
+    four = [
         _exercise("squat", (0.0, -2.0), 0),
         _exercise("jumping_jack", (-1.0, 0.0), 1),
         _exercise("lateral_raise", (0.2, 2.0), 2, height=1.62),
         _walk([[1.5, -4.5], [1.5, 4.5]], 1.3, 0.5, 1.82, 3),
     ]
-    crowd = [
+    eight = [
         _exercise("squat", (-1.5, -2.2), 0),
         _exercise("lunge", (-1.5, 0.0), 1, heading=90),
         _exercise("overhead_press", (-1.5, 2.2), 2, height=1.6),
@@ -120,70 +156,42 @@ def scenes() -> list[TrackScene]:
         _walk([[-0.6, 5], [-0.6, -5]], 1.1, 0.5, 1.66, 6),
         _walk([[1.0, 5], [1.0, -5]], 1.5, 2.0, 1.72, 7),
     ]
-    follow = [_walk([[0.5, -4], [0.5, 4]], 1.2, 0.0, 1.8, 0), _walk([[-0.5, -4], [-0.5, 4]], 1.35, 1.0, 1.7, 1)]
-    behind = [
-        _exercise("bicep_curl", (1.2, 0), 4, height=1.85),
-        _walk([[-0.4, -4], [-0.4, 4]], 1.0, look=0),
-        _walk([[-1.2, 4], [-1.2, -4]], 0.9, height=1.7, look=1),
-    ]
-    far = {**_VIEW, "distance_m": 11}
-    turned = [_walk([[-0.7, -3], [-0.7, 0.1], [-0.9, -3]], 1.1, look=0), _walk([[0.7, 3], [0.7, -0.1], [0.9, 3]], 1.1, look=1, height=1.7)]
     return [
-        TrackScene("two cross, 30 fps", crossing, fps=30, camera=_VIEW, duration_s=6),
-        TrackScene("two cross, 10 fps", crossing, fps=10, camera=_VIEW, duration_s=6),
-        TrackScene("two cross, 60 fps, noisy", crossing, fps=60, camera=_VIEW, duration_s=6, noise=0.02, misses=0.1),
-        TrackScene("squatter and two who cross, variable rate", three, fps=25, jitter=0.9, camera=_VIEW, duration_s=6),
-        TrackScene("one overtakes the other, 25 fps", follow, camera=_VIEW, duration_s=6.5),
-        TrackScene("one stands before two who cross behind, 30 fps", behind, fps=30, camera=_VIEW, duration_s=6),
-        TrackScene("two meet and turn back, 20 fps", turned, fps=20, camera=_VIEW, duration_s=5),
-        TrackScene("four in the gym, 30 fps", gym, fps=30, camera=far, duration_s=7),
-        TrackScene("four in the gym, camera pans, 25 fps", gym, camera=far, duration_s=7, pan_deg_per_s=6),
-        TrackScene(
-            "two cross, camera pans to and past them, 15 fps",
-            crossing,
-            fps=15,
-            camera={**_VIEW, "target_m": [0, -1.9, 0.95]},
-            duration_s=6,
-            pan_deg_per_s=6,
-        ),
-        TrackScene("eight, 30 fps", crowd, fps=30, camera=far, duration_s=7),
-        TrackScene("eight, 12 fps, variable rate", crowd, fps=12, jitter=0.8, camera=far, duration_s=7),
-        TrackScene(
-            "walker behind a narrow pillar, 25 fps",
-            [*crossing[:1], _exercise("squat", (-0.5, 1.6), 3)],
-            camera=_VIEW,
-            pillars_px=((230, 290),),
-            duration_s=6,
-        ),
-        TrackScene("walkers behind a broad pillar, 25 fps", crossing, camera=_VIEW, pillars_px=((270, 370),), duration_s=6),
-        TrackScene("two behind a wall, 25 fps", crossing, camera=_VIEW, pillars_px=((245, 405),), duration_s=6),
-        TrackScene(
-            "one leaves and comes back, 15 fps",
-            [
-                _exercise("squat", (0, 0), 2),
-                _walk([[0.8, 0.5], [0.8, 4.5]], 1.2, 0, 1.75, 0),
-                _walk([[0.8, 4.5], [0.8, 0.2]], 1.2, 9.0, 1.75, 0),
-            ],
-            fps=15,
-            camera=_VIEW,
-            duration_s=12,
-            person=(1, 2, 2),
-        ),
-        TrackScene(
-            "two leave, both come back, another too, 12 fps",
-            [
-                _exercise("lateral_raise", (-0.5, 0), 2),
-                _walk([[0.8, 0.5], [0.8, 4.5]], 1.2, 0, 1.75, 0),
-                _walk([[0.9, -0.5], [0.9, -4.5]], 1.2, 0, 1.7, 1),
-                _walk([[0.8, -4.5], [0.8, 0.2]], 1.2, 8.0, 1.75, 0),
-                _walk([[0.9, 4.5], [0.9, 0.9]], 1.2, 9.0, 1.7, 1),
-                _walk([[-1.5, -5.5], [-1.5, 5.5]], 1.3, 7.0, 1.78, 3),
-            ],
-            fps=12,
-            camera=_VIEW,
-            duration_s=14,
-            person=(1, 2, 3, 2, 3, 4),
-        ),
+        TrackScene("four in the gym, 30 fps", four, fps=30, camera=_FAR, duration_s=7),
+        TrackScene("four in the gym, camera pans, 25 fps", four, camera=_FAR, duration_s=7, pan_deg_per_s=6),
+        TrackScene("eight, 30 fps", eight, fps=30, camera=_FAR, duration_s=7),
+        TrackScene("eight, 12 fps, variable rate", eight, fps=12, jitter=0.8, camera=_FAR, duration_s=7),
+    ]
+
+
+def _hidden() -> list[TrackScene]:
+    """People who disappear behind something for half a second to two."""
+    narrow = [*_CROSSING[:1], _exercise("squat", (-0.5, 1.6), 3)]
+    return [
+        TrackScene("walker behind a narrow pillar, 25 fps", narrow, camera=_VIEW, pillars_px=((230, 290),), duration_s=6),
+        TrackScene("walkers behind a broad pillar, 25 fps", _CROSSING, camera=_VIEW, pillars_px=((270, 370),), duration_s=6),
+        TrackScene("two behind a wall, 25 fps", _CROSSING, camera=_VIEW, pillars_px=((245, 405),), duration_s=6),
+    ]
+
+
+def _returning() -> list[TrackScene]:
+    """People who leave the picture and come back."""
+    one = [
+        _exercise("squat", (0, 0), 2),
+        _walk([[0.8, 0.5], [0.8, 4.5]], 1.2, 0, 1.75, 0),
+        _walk([[0.8, 4.5], [0.8, 0.2]], 1.2, 9.0, 1.75, 0),
+    ]
+    two = [
+        _exercise("lateral_raise", (-0.5, 0), 2),
+        _walk([[0.8, 0.5], [0.8, 4.5]], 1.2, 0, 1.75, 0),
+        _walk([[0.9, -0.5], [0.9, -4.5]], 1.2, 0, 1.7, 1),
+        _walk([[0.8, -4.5], [0.8, 0.2]], 1.2, 8.0, 1.75, 0),
+        _walk([[0.9, 4.5], [0.9, 0.9]], 1.2, 9.0, 1.7, 1),
+        _walk([[-1.5, -5.5], [-1.5, 5.5]], 1.3, 7.0, 1.78, 3),
+    ]
+    return [
+        TrackScene("one leaves and comes back, 15 fps", one, fps=15, camera=_VIEW, duration_s=12, person=(1, 2, 2)),
+        TrackScene("two leave, both come back, another too, 12 fps", two, fps=12, camera=_VIEW, duration_s=14, person=(1, 2, 3, 2, 3, 4)),
     ]
 
 
