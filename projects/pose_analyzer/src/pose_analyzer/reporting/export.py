@@ -153,7 +153,7 @@ def _json(session: Session, _: str, __: ExportOptions) -> bytes:
 
 
 def _values(column: NDArray[Any]) -> list[Any]:
-    """A column as JSON values; NaN and infinity are null, single precision is cut to four decimals, as it holds no more."""
+    """A column as JSON values; NaN and infinity are null, single precision is given to four decimals (0.1 mm, far below a pixel)."""
     if column.dtype.kind != "f":
         return plain(column.tolist())
     known = np.isfinite(column)
