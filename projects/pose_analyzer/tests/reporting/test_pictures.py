@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pose_analyzer.errors import PoseAnalyzerError
-from pose_analyzer.reporting import PersonStatus, draw_overlay, main_track, plot_session, save_plot, summary_table
+from pose_analyzer.reporting import PersonStatus, draw_overlay, exercise_of, main_track, plot_session, save_plot, summary_table
 from shared_utils import BLAZEPOSE_33, Angles, Event, EventType, Poses, Series, Session
 
 
@@ -104,3 +104,14 @@ def test_summary_lists_each_repetition_and_each_person():
     Console(file=out, width=100).print(summary_table(_session()))
     assert "1 repetitions" in out.getvalue()
     assert "people" in out.getvalue()
+
+
+def test_the_exercise_is_what_was_counted_and_not_the_wish_to_recognise_it():
+    def counted(exercise: str, track_id: int) -> Event:
+        return Event(EventType.REP_COMPLETED, "cam", track_id, 0.0, 1.0, value=1, data={"exercise": exercise})
+
+    wish = {"exercise": {"name": "auto"}}
+    events = (counted("squat", 1), counted("lunge", 2), counted("lunge", 2))
+    session = Session(source="c.mp4", settings=wish, events=events)
+    assert [exercise_of(session, t) for t in (1, 2, 3, None)] == ["squat", "lunge", "", "lunge"]
+    assert exercise_of(Session(source="c.mp4", settings={"exercise": {"name": "squat"}})) == "squat"

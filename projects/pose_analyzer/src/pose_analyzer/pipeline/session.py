@@ -278,12 +278,12 @@ def _written(figure: Figure, path: str | Path | None) -> Figure:
 
 
 # --- form, from what was kept -----------------------------------------------------------------------
-def _reference_of(session: Session, reference: str | Path | None) -> Reference:
+def _reference_of(session: Session, track_id: int, reference: str | Path | None) -> Reference:
     from pose_analyzer.exercise import load_reference
 
-    name = reference or Path(str((session.settings.get("exercise") or {}).get("name") or "")).stem
+    name = reference or reporting.exercise_of(session, track_id)
     if not name:
-        raise reporting.ChoiceError("the session counts no exercise; name a reference to compare with")
+        raise reporting.ChoiceError("no exercise was counted; name a reference to compare with")
     return load_reference(name)
 
 
@@ -295,8 +295,8 @@ def _repetitions(session: Session, track_id: int, profile: ExerciseProfile) -> l
     own = reporting.person_rows(session, track_id)[1]
     poses = reporting.poses_of(own)
     rows = {"times_s": own["timestamp_s"], "frames": own["frame_index"], "features": form_features(poses), "directions": facing(poses)}
-    told = [e for e in session.events if e.track_id == track_id and e.type in (EventType.REP_COMPLETED, EventType.REP_PARTIAL)]
-    found = (repetition_of(e, profile, **rows) for e in told)
+    told = (e for e in session.events if e.track_id == track_id and e.type in (EventType.REP_COMPLETED, EventType.REP_PARTIAL))
+    found = (repetition_of(e, profile, **rows) for e in told if e.data.get("exercise", profile.name) == profile.name)
     return [r for r in found if r is not None]
 
 
@@ -306,7 +306,7 @@ def _judged(session: Session, track_id: int, reference: str | Path | None) -> li
     from pose_analyzer.exercise.judgement import judge
 
     try:
-        chosen = _reference_of(session, reference)
+        chosen = _reference_of(session, track_id, reference)
     except (ExerciseError, reporting.ChoiceError):
         if reference is not None:
             raise
@@ -322,7 +322,7 @@ def _compared(session: Session, track_id: int, reference: str | Path | None, num
     from pose_analyzer.exercise.dtw import onto
     from pose_analyzer.exercise.recording import PHASE_SAMPLES, leading_side
 
-    chosen = _reference_of(session, reference)
+    chosen = _reference_of(session, track_id, reference)
     profile = load_profile(chosen.exercise)
     full = [r for r in _repetitions(session, track_id, profile) if not r.partial]
     if not full:

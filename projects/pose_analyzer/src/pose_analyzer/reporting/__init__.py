@@ -10,6 +10,7 @@ from pose_analyzer.reporting.overlay import PersonStatus, draw_overlay
 from pose_analyzer.reporting.people import (
     ChoiceError,
     FramePeople,
+    exercise_of,
     frames_of,
     main_track,
     person_rows,
@@ -40,6 +41,7 @@ __all__ = [
     "SideBySide",
     "ThemeName",
     "draw_overlay",
+    "exercise_of",
     "export_session",
     "form_cells",
     "frames_of",

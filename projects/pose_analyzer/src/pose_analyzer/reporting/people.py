@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -10,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.errors import PoseAnalyzerError
-from shared_utils.data_models import Poses, Series, Session
+from shared_utils.data_models import EventType, Poses, Series, Session
 from shared_utils.errors import ConfigError
 from shared_utils.skeletons import BLAZEPOSE_33, COCO_17, HALPE_26, Skeleton
 
 if TYPE_CHECKING:
     import supervision as sv
     from ultralytics.engine.results import Results
+
+
+_DONE = (EventType.REP_COMPLETED, EventType.REP_PARTIAL, EventType.HOLD_COMPLETED)
 
 
 class ChoiceError(PoseAnalyzerError, ConfigError):
@@ -103,6 +107,25 @@ def main_track(session: Session) -> int | None:
     ids, frames = np.unique(session.series["track_id"], return_counts=True)
     repetitions = [sum(e.track_id == i for e in session.repetitions) for i in ids]
     return int(ids[max(range(len(ids)), key=lambda k: (repetitions[k], frames[k]))])
+
+
+def exercise_of(session: Session, track_id: int | None = None) -> str:
+    """What was done: the exercise of most repetitions and holds, else the one that was to be counted; empty when neither is known.
+
+    Args:
+        session: Where to look.
+        track_id: By whom; None for anybody.
+
+    Example:
+        >>> exercise_of(Session(source="clip.mp4", settings={"exercise": {"name": "my/push_up.yaml"}}))
+        'push_up'
+    """
+    told = (e for e in session.events if e.type in _DONE and (track_id is None or e.track_id == track_id))
+    counts = Counter(str(e.data["exercise"]) for e in told if "exercise" in e.data)
+    if counts:
+        return counts.most_common(1)[0][0]
+    name = Path(str((session.settings.get("exercise") or {}).get("name") or "")).stem
+    return "" if name == "auto" else name
 
 
 def person_rows(session: Session, track_id: int | None, *, guess: bool = False) -> tuple[int, Series]:

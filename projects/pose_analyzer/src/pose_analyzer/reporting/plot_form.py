@@ -99,7 +99,7 @@ def plot_form(
         return empty_figure(session, theme, f"no repetition of person {track_id} was counted")
     told = cells is None
     cells = form_cells(own) if cells is None else cells
-    scores = scores or [(e.end_s, _number(e.data.get("score"))) for e in own if e.type == EventType.FORM_DEVIATION]
+    scores = scores or [(e.end_s, _number(e.data.get("score", e.data.get("form_score")))) for e in own]
     rows = sorted({(c.fault, c.side) for c in cells}, key=lambda row: min(c.end_s for c in cells if (c.fault, c.side) == row))
     wrong = len({_column(c.end_s, repetitions) for c in cells})
     note = (

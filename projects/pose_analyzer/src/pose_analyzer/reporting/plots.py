@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.reporting.columns import angle_columns, joint_of, sigma_name
-from pose_analyzer.reporting.people import ChoiceError, main_track, people_in, person_rows
+from pose_analyzer.reporting.people import ChoiceError, exercise_of, main_track, people_in, person_rows
 from pose_analyzer.reporting.plot_style import (
     REPETITIONS,
     Theme,
@@ -132,8 +132,7 @@ def save_plot(session: Session, path: str | Path, **options: object) -> Path:
 
 def title_of(session: Session, track_id: int) -> str:
     """First line of a plot of one person."""
-    exercise = Path(str((session.settings.get("exercise") or {}).get("name") or "")).stem if session.settings else ""
-    return person_title(session.source, exercise, track_id, several=len(people_in(session)) > 1)
+    return person_title(session.source, exercise_of(session, track_id), track_id, several=len(people_in(session)) > 1)
 
 
 def empty_figure(session: Session, theme: ThemeName, text: str = "no person was found") -> Figure:

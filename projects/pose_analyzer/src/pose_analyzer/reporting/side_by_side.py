@@ -20,7 +20,7 @@ from pose_analyzer.reporting.columns import angle_columns, joint_of
 from pose_analyzer.reporting.curve_strip import CurveStrip
 from pose_analyzer.reporting.lettering import Colour, draw_text, text_size
 from pose_analyzer.reporting.overlay import MUTED, TEXT, PersonStatus, draw_overlay
-from pose_analyzer.reporting.people import ChoiceError, person_rows, poses_of, skeleton_of
+from pose_analyzer.reporting.people import ChoiceError, exercise_of, person_rows, poses_of, skeleton_of
 from shared_utils.data_models import Angles, Event, EventType, Frame, Poses, Series, Session
 from shared_utils.errors import ValidationError
 
@@ -223,6 +223,7 @@ class _View:
         self._times = np.where(np.isfinite(series["timestamp_s"]), series["timestamp_s"], np.inf)
         self._step_s = float(np.median(np.diff(rows["timestamp_s"]))) if len(rows) > 1 else 0.05
         self._angles = angle_columns(series, space="image")
+        self._exercise = exercise_of(side.session, track_id)
         self._has_keypoints = skeleton_of(series) is not None
 
     def draw(self, frame: Frame) -> Image:
@@ -252,10 +253,9 @@ class _View:
 
     def _status(self, own: Series) -> list[PersonStatus]:
         mine = np.flatnonzero(own["track_id"] == self.track_id)
-        name = str((self.side.session.settings.get("exercise") or {}).get("name") or "")
-        if not len(mine) or "repetitions" not in own or not name:
+        if not len(mine) or "repetitions" not in own or not self._exercise:
             return []
-        row, title = int(mine[0]), name.rsplit("/", 1)[-1].split(".")[0].replace("_", " ")
+        row, title = int(mine[0]), self._exercise.replace("_", " ")
         return [PersonStatus(track_id=self.track_id, title=title, count=int(own["repetitions"][row]), phase=str(own["phase"][row]))]
 
     def value_at(self, time_s: float) -> float:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pose_analyzer.reporting.files import people_summary
+from pose_analyzer.reporting.people import exercise_of
 from shared_utils.data_models import Event, EventType, Session
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def summary_table(session: Session) -> RenderableType:
 def _repetition_table(session: Session, events: tuple[Event, ...]) -> RenderableType:
     from rich.table import Table
 
-    exercise = str((session.settings.get("exercise") or {}).get("name") or "exercise").replace("_", " ")
+    exercise = (exercise_of(session) or "exercise").replace("_", " ")
     several = len({e.track_id for e in events}) > 1
     table = Table(title=f"{exercise}: {session.repetition_count} repetitions", title_justify="left", title_style="bold green")
     for name in (["person"] if several else []) + ["#", "start s", "length s", "down s", "up s", "range °", "result"]:
