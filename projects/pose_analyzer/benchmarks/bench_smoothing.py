@@ -26,7 +26,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from pose_analyzer.cli.smooth_recording import FASTEST, JUDGED, RESTING, SCENES, SceneRecord, filtered, record_scene
+from pose_analyzer.cli.smooth_recording import FASTEST, HELD_OUT, JUDGED, SceneRecord, filtered, record_scene, resting
 from pose_analyzer.detection import create_detector
 from pose_analyzer.smoothing import FilterName, GapFiller, OneEuroFilter, OneEuroPoseFilter, create_filter, fill_gaps
 from pose_analyzer.smoothing.judge import error_px, fastest_points, jitter_px, lag_s, wander_px
@@ -127,10 +127,10 @@ COMPARED: dict[str, FilterName] = {
 
 
 def record_all() -> list[SceneRecord]:
-    """Every scene of `SCENES` as BlazePose and MediaPipe, with its own smoothing, see it. Takes some minutes."""
+    """Every scene of `HELD_OUT` as BlazePose and MediaPipe, with its own smoothing, see it. Takes a minute or two."""
     detectors = {"raw": create_detector("blazepose", max_people=1), "mediapipe": create_detector("mediapipe", smooth=True)}
     try:
-        return [record_scene(name, detectors) for name in SCENES]
+        return [record_scene(name, detectors, HELD_OUT) for name in HELD_OUT]
     finally:
         for detector in detectors.values():
             detector.close()
@@ -165,7 +165,7 @@ def _accuracy_row(label: str, records: Sequence[SceneRecord], paths: Sequence[np
         truth, times = record.truth[late, points], record.times_s[late]
         shown = np.where(record.visible[late, points][..., None], path[late, points], np.nan)
         errors[record.name] = error_px(shown, truth)
-        if record.name in RESTING:
+        if resting(record.name):
             jitter.append(jitter_px(shown, truth))
             wander.append(wander_px(shown, truth))
         if record.name == FASTEST:
@@ -179,7 +179,7 @@ def _accuracy_row(label: str, records: Sequence[SceneRecord], paths: Sequence[np
         "lag_ms": round(1000 * lag, 1),
         "lag_frames": round(lag / step, 2),
         "error_px": round(float(np.mean(list(errors.values()))), 3),
-        "error_rest_px": round(float(np.mean([errors[n] for n in RESTING])), 3),
+        "error_rest_px": round(float(np.mean([error for name, error in errors.items() if resting(name)])), 3),
         "error_fast_px": round(errors[FASTEST], 3),
     }
 

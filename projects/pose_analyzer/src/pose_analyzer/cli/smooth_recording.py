@@ -19,10 +19,12 @@ JUDGED = tuple(f"{s}_{p}" for p in ("shoulder", "elbow", "wrist", "hip", "knee",
 
 _PICTURE = MappingProxyType({"width": 640, "height": 480, "noise_sigma": 5.0, "jpeg_quality": 85})
 
+_STANDING = MappingProxyType({"exercise": "idle", "gestures": ("rest",), "duration_s": 5.0, "hold_s": 6.0})
+
 SCENES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
-        "rest, front": {"exercise": "idle", "gestures": ("rest",), "duration_s": 5.0, "hold_s": 6.0, "azimuth_deg": 0, "seed": 1},
-        "rest, oblique": {"exercise": "idle", "gestures": ("rest",), "duration_s": 5.0, "hold_s": 6.0, "azimuth_deg": 60, "seed": 2},
+        "rest, front": {**_STANDING, "azimuth_deg": 0, "seed": 1},
+        "rest, oblique": {**_STANDING, "azimuth_deg": 60, "seed": 2},
         "squat": {"exercise": "squat", "azimuth_deg": 45, "reps": 2, "seed": 4},
         "bicep curl": {"exercise": "bicep_curl", "azimuth_deg": 30, "reps": 2, "seed": 6},
         "push up": {"exercise": "push_up", "azimuth_deg": 80, "reps": 2, "seed": 11},
@@ -34,8 +36,26 @@ SCENES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """From still to fast, with the sensor noise and JPEG compression of a plain webcam."""
 
-RESTING = ("rest, front", "rest, oblique")
+HELD_OUT: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "rest, half left": {**_STANDING, "azimuth_deg": 25, "seed": 101},
+        "rest, side, from above": {**_STANDING, "azimuth_deg": 80, "elevation_deg": 14, "seed": 102},
+        "deadlift": {"exercise": "deadlift", "azimuth_deg": 70, "reps": 2, "seed": 104},
+        "lateral raise": {"exercise": "lateral_raise", "azimuth_deg": 10, "reps": 2, "height_m": 1.58, "seed": 106},
+        "lunge": {"exercise": "lunge", "azimuth_deg": 50, "reps": 2, "height_m": 1.93, "seed": 111},
+        "overhead press": {"exercise": "overhead_press", "azimuth_deg": 40, "reps": 2, "elevation_deg": 12, "seed": 107},
+        "walking": {"exercise": "walking", "azimuth_deg": 60, "seed": 109},
+        "fast jumping jack": {"exercise": "jumping_jack", "azimuth_deg": 35, "reps": 5, "faults": {"rushed_tempo": 0.5}, "seed": 105},
+    }
+)
+"""Other exercises, bodies and cameras than any setting was chosen on."""
+
 FASTEST = "fast jumping jack"
+
+
+def resting(name: str) -> bool:
+    """Whether nobody moves in the scene of this name."""
+    return name.startswith("rest")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,11 +86,11 @@ class SceneRecord:
         return float(np.nanmedian((self.boxes[:, 2:] - self.boxes[:, :2]).max(1)))
 
 
-def record_scene(name: str, detectors: Mapping[str, PoseDetector]) -> SceneRecord:
-    """Render a scene of `SCENES` and show every picture to every detector; the boxes are the first detector's."""
+def record_scene(name: str, detectors: Mapping[str, PoseDetector], scenes: Mapping[str, Mapping[str, Any]] = SCENES) -> SceneRecord:
+    """Render one of `scenes` and show every picture to every detector; the boxes are the first detector's."""
     from pose_analyzer.synthetic import scene_for
 
-    options = dict(SCENES[name])
+    options = dict(scenes[name])
     scene = scene_for(options.pop("exercise"), **_PICTURE, **options)
     t = len(scene)
     times, truth, visible = np.zeros(t), np.zeros((t, 33, 2)), np.zeros((t, 33), bool)

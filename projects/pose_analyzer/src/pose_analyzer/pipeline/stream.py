@@ -25,10 +25,10 @@ from pose_analyzer.exercise import FormScorer, RepetitionCounter, RepState, list
 from pose_analyzer.pipeline.placement import PlacementAnalyzer
 from pose_analyzer.pipeline.presence import PresenceAnalyzer
 from pose_analyzer.settings import PoseSettings, SmoothingSettings, load_pose_settings
-from pose_analyzer.smoothing import PoseFilter, create_filter
+from pose_analyzer.smoothing import FilterChain, GapFiller, PoseFilter, SwapRepair, create_filter
 from pose_analyzer.tracking import create_tracker
 from pose_analyzer.video import Source, open_source, prefetch
-from shared_utils.data_models import Angles, Event, EventType, Frame, Poses
+from shared_utils.data_models import Angles, Event, EventType, Frame, Origin, Poses
 from shared_utils.errors import ConfigError, ValidationError
 from shared_utils.logging import get_logger
 
@@ -191,7 +191,8 @@ class Pipeline:
                 tracked = poses if known.all() else poses[known]
                 angles = self._measure(tracked, now)
             with _stage("count", timings):
-                events = self._presence.update(tracked.track_ids.tolist(), frame)
+                # Who is merely predicted is not here.
+                events = self._presence.update(tracked.track_ids[tracked.origin == Origin.DETECTED].tolist(), frame)
                 if self._counter is not None:
                     counted = self._counter.update(angles, timestamp_s=now, frame_index=frame.index)
                     repetitions = {t: self._counter.state(t) for t in tracked.track_ids.tolist()}
@@ -341,8 +342,14 @@ def make_filter(settings: SmoothingSettings) -> PoseFilter:
     Raises:
         ConfigError: A value is given that the filter does not have.
     """
-    given = {k: v for k, v in settings.model_dump(exclude={"enabled", "name"}).items() if v is not None}
+    stages = {"enabled", "name", "fill_gaps_s", "repair_swaps"}
+    given = {k: v for k, v in settings.model_dump(exclude=stages).items() if v is not None}
     try:
-        return create_filter(settings.name, **given)
+        chain: list[PoseFilter] = [create_filter(settings.name, **given)]
     except ValidationError as error:
         raise ConfigError(f"smoothing: {error}") from error
+    if settings.repair_swaps:
+        chain.insert(0, SwapRepair())
+    if settings.fill_gaps_s:
+        chain.append(GapFiller(max_gap_s=settings.fill_gaps_s))
+    return chain[0] if len(chain) == 1 else FilterChain(chain)

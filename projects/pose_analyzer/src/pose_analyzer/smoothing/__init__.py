@@ -1,9 +1,10 @@
 """`Poses` in, steady `Poses` out: on true timestamps, per track, with what is missing marked.
 
 Live (never looks ahead): filters by name (`create_filter`), `GapFiller`, `SwapRepair`, `KeypointReliability`, `MotionAnalyzer`,
-`DisplayPredictor`. Offline (whole recordings): `smooth_offline`. Two sources of one image: `fuse_poses`.
+`DisplayPredictor`; several in a row: `FilterChain`. Offline (whole recordings): `smooth_offline`. Two sources of one image: `fuse_poses`.
 """
 
+from pose_analyzer.smoothing.chain import FilterChain
 from pose_analyzer.smoothing.display import DisplayPredictor
 from pose_analyzer.smoothing.ema import EmaPoseFilter
 from pose_analyzer.smoothing.factory import FilterName, create_filter
@@ -24,6 +25,7 @@ __all__ = [
     "DisplayPredictor",
     "EmaPoseFilter",
     "ExponentialFusionFilter",
+    "FilterChain",
     "FilterName",
     "Fused",
     "GapFiller",
