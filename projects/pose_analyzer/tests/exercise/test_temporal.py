@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+from _filmed import SEED, frames_of
 from dtaidistance import dtw_ndim
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 
 from pose_analyzer.exercise import TemporalAnalyzer, load_profile, load_reference
 from pose_analyzer.exercise.dtw import align, band, barycenter, medoid, onto
+from pose_analyzer.pipeline.takes import Take
 from pose_analyzer.synthetic import scene_for
 from pose_analyzer.synthetic.observed import observed
 from shared_utils.data_models import EventType, Poses
@@ -68,19 +70,19 @@ def test_values_are_carried_onto_the_reference():
     assert out.shape == (4, 1)
 
 
-def watch(analyzer, scene, *, seed=5):
+def watch(analyzer, frames):
     events, phases = [], []
-    for poses, time_s, index in observed(scene, seed=seed):
+    for poses, time_s, index in frames:
         events += analyzer.update(poses, timestamp_s=time_s, frame_index=index)
         phases.append((time_s, analyzer.phase(1)))
     return events, phases
 
 
-def test_good_repetitions_are_found_in_the_stream_and_not_told():
-    scene = scene_for("squat", azimuth_deg=85, reps=4, seed=7100, fps=20, end_pause_s=1.5)
+@pytest.mark.parametrize("azimuth_deg", [5.0, 30.0, 60.0, 85.0])
+def test_good_repetitions_are_found_in_the_stream_from_all_sides_and_not_told(azimuth_deg):
     analyzer = TemporalAnalyzer(load_reference("squat"), stream_id="cam")
-    events, phases = watch(analyzer, scene)
-    truth = scene.repetitions(1)
+    events, phases = watch(analyzer, frames_of("squat", azimuth_deg, reps=2))
+    truth = Take(exercise="squat", azimuth_deg=azimuth_deg, seed=SEED, reps=2).scene().repetitions(1)
     assert len(analyzer.matches) == len(truth)
     for match, rep in zip(analyzer.matches, truth, strict=True):
         assert match.start_s < rep.turn_s < match.end_s
@@ -89,18 +91,16 @@ def test_good_repetitions_are_found_in_the_stream_and_not_told():
 
 
 def test_the_path_names_the_phase_of_the_moment():
-    scene = scene_for("squat", azimuth_deg=85, reps=3, seed=7100, fps=20)
-    _, phases = watch(TemporalAnalyzer(load_reference("squat")), scene)
-    for rep in scene.repetitions(1):
+    _, phases = watch(TemporalAnalyzer(load_reference("squat")), frames_of("squat", 60.0, reps=2))
+    for rep in Take(exercise="squat", azimuth_deg=60.0, seed=SEED, reps=2).scene().repetitions(1):
         at_turn = [p for t, p in phases if rep.turn_start_s <= t <= rep.turn_end_s]
         assert at_turn.count("bottom") >= 0.6 * len(at_turn)
 
 
 def test_a_movement_unlike_the_reference_is_told_once_within_the_cooldown():
-    scene = scene_for("squat", azimuth_deg=85, reps=4, seed=7100, fps=20, end_pause_s=1.5, faults={"forward_lean_deg": 15})
     analyzer = TemporalAnalyzer(load_reference("squat"), stream_id="cam", cooldown_s=1000)
-    events, _ = watch(analyzer, scene)
-    assert sum(m.unusual for m in analyzer.matches) >= 3
+    events, _ = watch(analyzer, frames_of("squat", 75.0, fault="forward_lean_deg", degree=18.0, reps=2))
+    assert sum(m.unusual for m in analyzer.matches) == 2
     (event,) = events
     assert event.type == EventType.FORM_DEVIATION
     assert event.data["fault"] == "unusual_movement"
@@ -109,9 +109,16 @@ def test_a_movement_unlike_the_reference_is_told_once_within_the_cooldown():
 
 def test_somebody_who_stands_about_matches_nothing():
     analyzer = TemporalAnalyzer(load_reference("squat"))
-    events, _ = watch(analyzer, scene_for("idle", azimuth_deg=85, seed=3, fps=15, hold_s=10.0, gestures=("scratch_head",)))
+    events, _ = watch(analyzer, observed(scene_for("idle", azimuth_deg=85, seed=3, fps=15, hold_s=10.0, gestures=("scratch_head",))))
     assert events == []
     assert analyzer.matches == []
+
+
+@pytest.mark.parametrize("fps", [1, 240])
+def test_any_frame_rate_is_taken(fps):
+    analyzer = TemporalAnalyzer(load_reference("squat"))
+    watch(analyzer, observed(scene_for("squat", azimuth_deg=80, reps=1, fps=fps)))
+    assert all(0 <= m.distance < math.inf and m.start_s < m.end_s for m in analyzer.matches)
 
 
 def test_bad_input_breaks_nothing():

@@ -64,12 +64,19 @@ def build_command(
 
 def show_command(
     name: Annotated[str, typer.Argument(help="Exercise, or a reference's JSON file.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="PNG to write: the body and its curves.", show_default=False)] = None,
+    view: Annotated[float | None, typer.Option(help="View of the picture, degrees. (default: the clearest)", show_default=False)] = None,
     as_json: JsonOption = False,
 ) -> int:
-    """Show a reference: its views, what each shows, its values at the turning point."""
+    """Show a reference: its views, what each shows, its values at the turning point; as a picture, too."""
     from pose_analyzer.exercise.reference import load_reference
 
     reference = load_reference(name)
+    if out is not None:
+        from pose_analyzer.exercise.reference_plot import save_reference_plot
+
+        console().print(f"written: {save_reference_plot(reference, out, view_deg=view)}", soft_wrap=True)
+        return ExitCode.OK
     rows = _rows(reference)
     if as_json:
         print_json({"exercise": reference.exercise, "source": reference.source, "limits": dict(reference.limits), "views": rows})

@@ -10,13 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 from pose_analyzer.errors import ExerciseError
-from pose_analyzer.exercise.dtw import band, barycenter, onto
-from pose_analyzer.exercise.features import BODY_POINTS, FORM_FEATURES, Array
+from pose_analyzer.exercise.dtw import align, band, barycenter, onto
+from pose_analyzer.exercise.features import BODY_POINTS, FORM_FEATURES, Array, swapped_columns
 from pose_analyzer.exercise.profile import ExerciseProfile
 from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, PHASE_SAMPLES, SAMPLES, Repetition, leading_side, nanmean
 from pose_analyzer.exercise.reference import POSE_SAMPLES, Reference, ReferenceView
 
 WINDOW = band(SAMPLES)
+# Where only lengths are made equal and not phases, half of the band more is for those.
+STREAM_WINDOW = WINDOW + SAMPLES // 6
 VIEW_STEP_DEG = 15.0
 _LEAST_REPETITIONS = 3
 # How far from the middle of a view a repetition may be seen and still help to know it.
@@ -36,6 +38,7 @@ class _Led(NamedTuple):
     """A repetition from its leading side, at common length."""
 
     curves: Array
+    even: Array
     azimuth_deg: float
     poses: Array | None
 
@@ -57,7 +60,7 @@ def build_reference(repetitions: Sequence[Repetition], profile: ExerciseProfile,
         ExerciseError: No view has three repetitions.
     """
     turned = [r.led_by(leading_side(r, profile)) for r in repetitions]
-    led = [_Led(r.curves(), r.azimuth_deg, r.poses(POSE_SAMPLES)) for r in turned if math.isfinite(r.azimuth_deg)]
+    led = [_Led(r.curves(), r.even_curves(), r.azimuth_deg, r.poses(POSE_SAMPLES)) for r in turned if math.isfinite(r.azimuth_deg)]
     middles = {VIEW_STEP_DEG * round(r.azimuth_deg / VIEW_STEP_DEG) for r in led}
     near = {a: [r for r in led if abs(r.azimuth_deg - a) <= _REACH_DEG] for a in sorted(middles)}
     views = (_view(azimuth, rows) for azimuth, rows in near.items() if len(rows) >= _LEAST_REPETITIONS)
@@ -83,11 +86,14 @@ def _view(azimuth_deg: float, rows: Sequence[_Led]) -> ReferenceView:
     filled = np.where(np.isfinite(stack), stack, nanmean(stack, 0)[None])
     off = np.array([r.azimuth_deg - azimuth_deg for r in rows])
     slope = _slope(filled, off)
-    filled = filled - slope * off[:, None, None]
+    turned = slope * off[:, None, None]
+    filled = filled - turned
+    even = np.stack([r.even[:, shown] for r in rows])
+    even = np.where(np.isfinite(even), even - turned, filled)
     # First by how far each feature moves; then, knowing how repetitions differ, by that: what is noise in this view weighs little.
     mean, aligned = _average(filled, np.maximum(filled.std(axis=(0, 1)), _LEAST_SCALE_DEG))
     scale = np.maximum(np.sqrt(((aligned - mean) ** 2).mean(axis=(0, 1))), _LEAST_SCALE_DEG)
-    distances = _held_out(filled, scale)
+    distances, streamed = _held_out(filled, even, scale)
     mean, aligned = _average(filled, scale)
     phases = np.array(PHASE_OF_SAMPLE)
     spread = _spread(aligned - mean)
@@ -104,6 +110,7 @@ def _view(azimuth_deg: float, rows: Sequence[_Led]) -> ReferenceView:
         covariance=_covariance(residual[:, phases == "turn"].mean(1)),
         distance_median=float(np.median(distances)),
         distance_limit=limit_of(distances),
+        stream_limit=limit_of(streamed),
         pose=_pose([r.poses for r in rows if r.poses is not None and abs(r.azimuth_deg - azimuth_deg) <= VIEW_STEP_DEG]),
     )
 
@@ -141,7 +148,7 @@ def _covariance(residual: Array) -> Array:
     n = len(residual)
     total = residual.T @ residual + _PRIOR_COUNT * _PRIOR_SPREAD_DEG**2 * np.eye(residual.shape[1])
     own = total / (n + _PRIOR_COUNT)
-    share = 0.5 * residual.shape[1] / (residual.shape[1] + n)
+    share = 0.8 * residual.shape[1] / (residual.shape[1] + n)
     return (1.0 - share) * own + share * np.diag(np.diag(own))
 
 
@@ -165,7 +172,7 @@ def with_signatures(reference: Reference, sets: Mapping[str, Sequence[FaultySet]
     found: dict[float, dict[str, list[Array]]] = {}
     for fault, pairs in sets.items():
         for pair in pairs:
-            for azimuth, change in _changes(reference, pair, profile, signed=fault == "asymmetry").items():
+            for azimuth, change in _changes(reference, pair, profile, sided=fault == "asymmetry").items():
                 found.setdefault(azimuth, {}).setdefault(fault, []).append(change / pair.degrees)
     return replace(reference, views=tuple(_knowing(v, found.get(v.azimuth_deg, {})) for v in reference.views))
 
@@ -180,10 +187,10 @@ def _knowing(view: ReferenceView, found: Mapping[str, list[Array]]) -> Reference
     return replace(view, signatures=dict(view.signatures) | new)
 
 
-def _changes(reference: Reference, pair: FaultySet, profile: ExerciseProfile, *, signed: bool) -> dict[float, Array]:
+def _changes(reference: Reference, pair: FaultySet, profile: ExerciseProfile, *, sided: bool) -> dict[float, Array]:
     """View -> (d,) degrees by which the faulty repetitions differ from the good ones.
 
-    A fault with a side (`signed`: the right one falls behind) turns its sign where the right side leads.
+    A fault with a side (`sided`: the right one falls behind) is seen in a mirror where the right side leads.
     """
     sides: list[dict[float, list[Array]]] = []
     for repetitions in (pair.faulty, pair.good):
@@ -191,9 +198,9 @@ def _changes(reference: Reference, pair: FaultySet, profile: ExerciseProfile, *,
         for repetition in repetitions:
             led = leading_side(repetition, profile)
             turned = repetition.led_by(led)
-            sign = -1.0 if signed and led == "right" else 1.0
             for view in (v for v in reference.views if abs(v.azimuth_deg - turned.azimuth_deg) <= VIEW_STEP_DEG):
-                by_view.setdefault(view.azimuth_deg, []).append(sign * turn_deviation(view, turned))
+                off = turn_deviation(view, turned)
+                by_view.setdefault(view.azimuth_deg, []).append(swapped_columns(view.features, off) if sided and led == "right" else off)
         sides.append(by_view)
     faulty, good = ({a: nanmean(np.stack(rows), 0) for a, rows in side.items()} for side in sides)
     return {azimuth: faulty[azimuth] - good[azimuth] for azimuth in faulty.keys() & good.keys()}
@@ -210,16 +217,17 @@ def turn_deviation(view: ReferenceView, turned: Repetition) -> Array:
     return out
 
 
-def _held_out(filled: Array, scale: Array) -> Array:
-    """Distance of every repetition to a reference built without it (in folds)."""
+def _held_out(filled: Array, even: Array, scale: Array) -> tuple[Array, Array]:
+    """Distance of every repetition to a reference built without it (in folds): phase by phase, and by time alone."""
     folds = min(_FOLDS, len(filled))
-    out = np.empty(len(filled))
+    out = np.empty((2, len(filled)))
     for fold in range(folds):
         inside = np.arange(len(filled)) % folds != fold
         average, _ = barycenter(list(filled[inside] / scale), window=WINDOW)
         for i in np.flatnonzero(~inside):
-            out[i] = onto(average, filled[i] / scale, filled[i], window=WINDOW)[1]
-    return out
+            out[0, i] = align(average, filled[i] / scale, window=WINDOW)[0]
+            out[1, i] = align(average, even[i] / scale, window=STREAM_WINDOW)[0]
+    return out[0], out[1]
 
 
 def limit_of(distances: Array) -> float:

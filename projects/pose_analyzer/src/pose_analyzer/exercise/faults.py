@@ -68,7 +68,7 @@ RULES: tuple[FaultRule, ...] = (
     FaultRule(
         name="elbow_drift",
         joint="shoulder",
-        features=("shoulder_elevation",),
+        features=("shoulder_elevation", "shoulder_elevation_3d"),
         sign=1,
         exercises=_CURLS,
         least_deg=5.0,
@@ -81,7 +81,7 @@ RULES: tuple[FaultRule, ...] = (
         sign=0,
         exercises=_SQUATS,
         least_deg=2.0,
-        sentence="left and right differ by {degrees:.0f} degrees",
+        sentence="the {side} side stays {degrees:.0f} degrees behind",
     ),
     FaultRule(
         name="asymmetry",
@@ -90,7 +90,7 @@ RULES: tuple[FaultRule, ...] = (
         sign=0,
         exercises=_CURLS | {"overhead_press", "lateral_raise", "jumping_jack"},
         least_deg=4.0,
-        sentence="left and right differ by {degrees:.0f} degrees",
+        sentence="the {side} side stays {degrees:.0f} degrees behind",
     ),
 )
 """Faults of posture; range (`depth_loss`, `half_range`) and tempo (`rushed_tempo`) follow from every profile."""
@@ -105,6 +105,10 @@ JOINT_OF: Mapping[str, str] = {
     "shoulder_elevation": "shoulder",
     "trunk_lean": "trunk",
     "neck_flexion": "back",
+    "knee_flexion_3d": "knee",
+    "hip_flexion_3d": "hip",
+    "elbow_flexion_3d": "elbow",
+    "shoulder_elevation_3d": "shoulder",
 }
 """Feature without side -> the joint that loses points; what is not named here belongs to `symmetry`."""
 
@@ -138,10 +142,10 @@ def range_features(profile: ExerciseProfile) -> dict[str, int]:
     Example:
         >>> from pose_analyzer.exercise.profile import load_profile
         >>> range_features(load_profile("overhead_press"))
-        {'elbow_flexion': -1, 'shoulder_elevation': 1}
+        {'elbow_flexion': -1, 'shoulder_elevation': 1, 'elbow_flexion_3d': -1, 'shoulder_elevation_3d': 1}
     """
     known = set(JOINT_OF) - {"knee_valgus", "knees_in", "shank_lean"}
     out = {c.angle: (1 if c.work_deg > c.rest_deg else -1) for c in profile.cues if c.angle in known}
     if profile.name == "overhead_press":
         out.setdefault("shoulder_elevation", 1)
-    return out
+    return out | {f"{name}_3d": sign for name, sign in out.items() if f"{name}_3d" in known}

@@ -1,13 +1,14 @@
 """What form is judged by: angles of the picture that belong together in one row per person.
 
-Image-plane angles and not angles in space: from one camera the former are true to 2..5 degrees where the view shows them, the latter
-to 10..25 (both measured on rendered athletes). A reference therefore holds one set of curves per view, and a feature that a view does not
-show has a large spread there, or no reading. All features are the same for a picture and its mirror image, so that the view
+Image-plane angles first, and angles in space beside them: from one camera the former repeat to 2..5 degrees where the view shows them;
+the latter are farther off but depend less on the view. A reference holds one set of curves per view, and a feature that a view does
+not show has a large spread there, or no reading. All features are the same for a picture and its mirror image, so that the view
 from behind equals the one from the front; `left_`/`right_` are the person's own.
 
 | feature | what | grows with |
 |---|---|---|
 | `knee_flexion`, `hip_flexion`, `elbow_flexion`, `shoulder_elevation` | as in `biomechanics`, per side | bending, raising |
+| the same with `_3d` | from metric landmarks; missing where the detector has none | bending, raising |
 | `knee_valgus` | knee beside the line hip-ankle, by the shank's length, as an angle; per side | falling inwards |
 | `shank_lean` | knee to ankle against the vertical, per side | leaning any way |
 | `trunk_lean` | mid-hip to mid-shoulder against the vertical | leaning any way |
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -32,7 +34,8 @@ from shared_utils.skeletons import Skeleton
 Array = NDArray[np.float64]
 
 SIDES = ("left", "right")
-_PAIRED = ("knee_flexion", "hip_flexion", "elbow_flexion", "shoulder_elevation", "knee_valgus", "shank_lean")
+_FOLDS = ("knee_flexion", "hip_flexion", "elbow_flexion", "shoulder_elevation")
+_PAIRED = (*_FOLDS, "knee_valgus", "shank_lean", *(f"{name}_3d" for name in _FOLDS))
 _DIFFERENCES = {"knee_difference": "knee_flexion", "elbow_difference": "elbow_flexion", "shoulder_difference": "shoulder_elevation"}
 _SINGLE = ("trunk_lean", "neck_flexion", "knees_in", *_DIFFERENCES, "hip_tilt", "shoulder_tilt", "wrist_tilt")
 
@@ -91,6 +94,7 @@ def form_features(poses: Poses, *, min_confidence: float = 0.5) -> Array:
         _between(at["elbow"] - shoulder, hip - shoulder, unit),
         _valgus(hip, knee, ankle, unit),
         _between(knee - ankle, np.broadcast_to([0.0, -1.0], knee.shape), unit),
+        *_folds_in_space(poses, min_confidence),
     ]
     single = [
         _between(trunk, upright, unit[:, 0]),
@@ -137,6 +141,19 @@ def swapped(features: Array) -> Array:
     out[..., _PAIRS] = features[..., _PAIRS[:, ::-1]]
     out[..., _SIGNED] *= -1.0
     return out
+
+
+def swapped_columns(names: Sequence[str], values: Array) -> Array:
+    """(d,) what `swapped` does, for some of the features by name; 0 where the other side's is not among them.
+
+    Example:
+        >>> swapped_columns(["left_knee_flexion", "right_knee_flexion", "hip_tilt"], np.array([1.0, 2.0, 3.0])).tolist()
+        [2.0, 1.0, -3.0]
+    """
+    row = np.zeros(len(FORM_FEATURES))
+    columns = [FORM_FEATURES.index(n) for n in names]
+    row[columns] = values
+    return swapped(row)[columns]
 
 
 def facing(poses: Poses, *, min_confidence: float = 0.5) -> Array:
@@ -186,6 +203,21 @@ def _valgus(hip: Array, knee: Array, ankle: Array, unit: Array) -> Array:
     other = (hip + ankle)[:, ::-1] - (hip + ankle)
     inwards = np.sign(line[..., 0] * other[..., 1] - line[..., 1] * other[..., 0])
     return np.degrees(np.arcsin(np.clip(inwards * aside / np.where(shank > _LEAST_SHARE * unit, shank, np.nan), -1.0, 1.0)))
+
+
+def _folds_in_space(poses: Poses, min_confidence: float) -> list[Array]:
+    """(n, 2) degrees of each of `_FOLDS` between metric landmarks."""
+    if poses.world_xyz_m is None:
+        return [np.full((len(poses), 2), np.nan) for _ in _FOLDS]
+    xyz = np.where((poses.keypoint_confidence >= min_confidence)[..., None], poses.world_xyz_m, np.nan).astype(np.float64)
+    shoulder, elbow, wrist, hip, knee, ankle = np.moveaxis(xyz[:, _indices(poses.skeleton)], 1, 0)[: len(_PARTS) - 1]
+    pairs = (
+        (knee - hip, ankle - knee),
+        (hip - shoulder, knee - hip),
+        (elbow - shoulder, wrist - elbow),
+        (elbow - shoulder, hip - shoulder),
+    )
+    return [np.degrees(np.arctan2(np.linalg.norm(np.cross(u, v), axis=-1), (u * v).sum(-1))) for u, v in pairs]
 
 
 def _tilt(pair: Array, unit: Array) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 from pose_analyzer.exercise.build import WINDOW
 from pose_analyzer.exercise.dtw import onto
 from pose_analyzer.exercise.faults import GENERIC, JOINT_OF, RULES, phase_words, range_features
-from pose_analyzer.exercise.features import FORM_FEATURES, SIDES, Array
+from pose_analyzer.exercise.features import FORM_FEATURES, SIDES, Array, swapped_columns
 from pose_analyzer.exercise.findings import Finding, FormScore, keypoints_of, severity_of
 from pose_analyzer.exercise.profile import ExerciseProfile
 from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, Repetition, leading_side
@@ -33,9 +33,10 @@ _MOST_POINTS = 40.0
 _HALF = 0.7
 # From the front (within this angle), features with a larger spread are no evidence for any fault.
 _FRONTAL_DEG, _SURE_DEG = 22.0, 6.0
-_OBLIQUE_DEG = 40.0
 # Evidence that the fault's own features must show, in spreads.
 _OWN = 1.5
+# A detector makes two sides more alike than they are: which of the differences shows is less certain.
+_OWN_ASYMMETRY = 0.5
 # Beside a strong fault a weak one is more likely its shadow.
 _BESIDE = 0.4
 # A fault of less is not worth telling; a view that only shows more than so many degrees does not show the fault.
@@ -52,6 +53,8 @@ _JOINTS_SHOWN = {
     "shoulder_tilt": "shoulder",
     "wrist_tilt": "wrist",
 } | dict(JOINT_OF)
+# The same fault on the other side.
+_MIRRORED = " mirrored"
 _PHASES = np.array(PHASE_OF_SAMPLE)
 
 
@@ -119,6 +122,8 @@ class _Judge:
         self.phase_spread = {p: s[columns] for p, s in view.phase_spread.items()}
         self.covariance = view.covariance[np.ix_(columns, columns)]
         self.signatures = {k: s[columns] for k, s in view.signatures.items()}
+        if "asymmetry" in self.signatures:
+            self.signatures["asymmetry" + _MIRRORED] = swapped_columns(self.names, self.signatures["asymmetry"])
         scale = view.scale[columns]
         values = curves[:, [FORM_FEATURES.index(n) for n in self.names]]
         self.aligned, self.distance, self.path = onto(self.mean / scale, values / scale, values, window=WINDOW)
@@ -140,7 +145,7 @@ class _Judge:
             number=self.repetition.number,
             start_s=self.repetition.start_s,
             end_s=self.repetition.end_s,
-            score=100.0 - math.fsum(parts.values()),
+            score=max(100.0 - math.fsum(parts.values()), 0.0),
             parts=parts,
             findings=tuple(findings),
             azimuth_deg=self.repetition.led_by(self.led).azimuth_deg,
@@ -159,9 +164,9 @@ class _Judge:
             return [f for f in (*self._single(), self._range()) if f is not None]
         short = self._range()
         explained = self._explained()
-        # Seen from before, knees that cave in look like knees that hardly bend; the caving has a mark of its own.
-        caved = abs(self.view.azimuth_deg) <= _OBLIQUE_DEG and any(f.fault == "knee_valgus" for f in explained)
-        if short is None or short.fault != "half_range" or caved:
+        # Knees that cave in, or one leg that stays behind, look like knees that hardly bend as well; they have marks of their own.
+        other = explained and explained[0].fault not in ("depth_loss", "half_range") and short is not None
+        if short is None or short.fault != "half_range" or (other and explained[0].evidence > short.evidence):
             return explained
         return [short]  # half a movement has the posture of its middle; nothing else can be said of it
 
@@ -184,11 +189,11 @@ class _Judge:
         white: dict[str, Array] = {}
         own: dict[str, float] = {}
         for name, s in self.signatures.items():
-            mine = np.array([i for i in kept if _plain(self.names[i]) in self._features_of(name)], np.intp)
+            mine = np.array([i for i in kept if _plain(self.names[i]) in self._features_of(_fault_of(name))], np.intp)
             sure = float(np.linalg.norm(s[mine] / sigma[mine]))
-            clear = _CLEAR_DEG.get(name, 30.0)
-            if float(np.linalg.norm(root @ s[kept])) * clear < self._limit(name) or sure * clear < _OWN:
-                self.not_judged.append(name)
+            clear = _CLEAR_DEG.get(_fault_of(name), 30.0)
+            if float(np.linalg.norm(root @ s[kept])) * clear < self._limit(_fault_of(name)) or sure * clear < _OWN:
+                self.not_judged.append(_fault_of(name))
                 continue
             white[name], own[name] = root @ s[kept], float((s[mine] / sigma[mine]) @ (off[mine] / sigma[mine])) / sure
         chosen: list[str] = []
@@ -196,12 +201,14 @@ class _Judge:
         while white:
             basis = np.linalg.qr(np.stack([white[n] for n in chosen], axis=1))[0] if chosen else np.zeros((len(rest), 0))
             left = rest - basis @ (basis.T @ rest)
-            scores = {n: self._matched(n, left, s - basis @ (basis.T @ s)) for n, s in white.items() if n not in chosen}
+            scores = {n: _matched(left, s - basis @ (basis.T @ s)) for n, s in white.items() if n not in chosen}
             if not chosen:
-                self.evidence |= {n: evidence for n, (evidence, _) in scores.items()}
+                for n, (evidence, _) in scores.items():
+                    fault = _fault_of(n)
+                    self.evidence[fault] = max(evidence, self.evidence.get(fault, -math.inf)) if n != fault else evidence
             name, (evidence, degrees) = max(scores.items(), key=lambda item: item[1][0], default=("", (0.0, 0.0)))
-            shown = abs(own.get(name, 0.0)) >= _OWN and own.get(name, 0.0) * degrees > 0
-            told = shown and evidence >= self._limit(name) and abs(degrees) >= _LEAST_DEG.get(name, 5.0)
+            shown = own.get(name, 0.0) >= (_OWN if _fault_of(name) != "asymmetry" else _OWN_ASYMMETRY)
+            told = shown and evidence >= self._limit(_fault_of(name)) and degrees >= _LEAST_DEG.get(_fault_of(name), 5.0)
             if not told or (found and evidence < _BESIDE * found[0].evidence):
                 break
             chosen.append(name)
@@ -218,31 +225,25 @@ class _Judge:
             return [n for n in self.names if n.endswith(("_difference", "_tilt"))]
         return [f for r in RULES if r.name == fault and self.profile.name in r.exercises for f in r.features]
 
-    def _matched(self, name: str, left: Array, signature: Array) -> tuple[float, float]:
-        """Evidence in spreads, and degrees, of a fault in whitened deviations."""
-        length = float(np.linalg.norm(signature))
-        if length < 1e-3:
-            return 0.0, 0.0
-        along = float(signature @ left) / length
-        evidence = abs(along) if name == "asymmetry" else along
-        return evidence, along / length
-
-    def _named(self, fault: str, degrees: float, evidence: float) -> Finding:
+    def _named(self, name: str, degrees: float, evidence: float) -> Finding:
         """A fault that was found by its signature, told by the feature that shows it best."""
+        fault = _fault_of(name)
         if fault == "depth_loss":
-            c = self._showing(fault, list(range_features(self.profile)), degrees, evidence)
+            c = self._showing(name, list(range_features(self.profile)), degrees, evidence)
             mine, usual = (abs(_reach(curves[:, c.column])) for curves in (self.aligned, self.mean))
             share = mine / max(usual, 1.0)
             half = share < _HALF
             text = f"only {share:.0%} of the range" if half else "the range is {degrees:.0f} degrees short"
             return self._finding("half_range" if half else fault, "range", c, "turn", text)
         rule = next(r for r in RULES if r.name == fault and (self.profile.name in r.exercises or r.name != "asymmetry"))
-        return self._finding(fault, rule.joint, self._showing(fault, rule.features, degrees, evidence), "turn", rule.sentence)
+        # The signature of asymmetry has the side behind that does not lead.
+        side = "" if fault != "asymmetry" else self._side("left_" if name.endswith(_MIRRORED) else "right_")
+        return self._finding(fault, rule.joint, self._showing(name, rule.features, degrees, evidence), "turn", rule.sentence, side=side)
 
-    def _showing(self, fault: str, features: Sequence[str], degrees: float, evidence: float) -> _Candidate:
+    def _showing(self, name: str, features: Sequence[str], degrees: float, evidence: float) -> _Candidate:
         """The feature among these (or any) that deviates most in the direction in which the fault moves it."""
         off = (self.aligned - self.mean)[_PHASES == "turn"].mean(0)
-        along = off * np.sign(self.signatures[fault] * degrees) / self.phase_spread["turn"]
+        along = off * np.sign(self.signatures[name]) / self.phase_spread["turn"]
         fitting = [i for i, n in enumerate(self.names) if _plain(n) in features] or list(range(len(self.names)))
         column = max(fitting, key=lambda i: along[i])
         return _Candidate(column, 1, evidence, degrees)
@@ -364,12 +365,12 @@ class _Judge:
     def _limit(self, fault: str) -> float:
         return self.view.limits.get(fault, self.reference.limits.get(fault, DEFAULT_LIMIT))
 
-    def _finding(self, fault: str, joint: str, c: _Candidate, phase: str, sentence: str) -> Finding:
+    def _finding(self, fault: str, joint: str, c: _Candidate, phase: str, sentence: str, *, side: str = "") -> Finding:
         rows = np.flatnonzero(phase == _PHASES)
         residual = (self.aligned - self.mean)[rows, c.column]
         sample = int(rows[int(np.abs(residual).argmax())])
         own = [j for i, j in self.path if i == sample]
-        side = self._side(self.names[c.column])
+        side = side or self._side(self.names[c.column])
         value = float(self.aligned[rows, c.column].mean())
         mean, spread = float(self.mean[rows, c.column].mean()), float(self.phase_spread[phase][c.column])
         said = sentence.format(side=side, degrees=abs(c.degrees)).replace("both knee caves", "the knees cave").replace("both ", "")
@@ -397,6 +398,20 @@ class _Judge:
         if side not in SIDES:
             return "both" if name == "knees_in" else ""
         return side if self.led == "left" else SIDES[1 - SIDES.index(side)]
+
+
+def _matched(left: Array, signature: Array) -> tuple[float, float]:
+    """Evidence in spreads, and degrees, of a fault in whitened deviations."""
+    length = float(np.linalg.norm(signature))
+    if length < 1e-3:
+        return 0.0, 0.0
+    along = float(signature @ left) / length
+    return along, along / length
+
+
+def _fault_of(name: str) -> str:
+    """The fault that a signature is of."""
+    return name.removesuffix(_MIRRORED)
 
 
 def _plain(name: str) -> str:

@@ -88,12 +88,18 @@ class Repetition:
 
     def curves(self) -> Array:
         """(SAMPLES, f) degrees at common length; a feature that was seen too rarely is NaN throughout."""
-        out = np.full((SAMPLES, self.features.shape[1]), np.nan)
-        at = self.sample_times_s()
+        return self._at(self.sample_times_s())
+
+    def even_curves(self) -> Array:
+        """(SAMPLES, f) degrees at even times from start to end, whatever the phases took; NaN as in `curves`."""
+        return self._at(np.linspace(self.times_s[0], self.times_s[-1], SAMPLES))
+
+    def _at(self, times_s: Array) -> Array:
+        out = np.full((len(times_s), self.features.shape[1]), np.nan)
         for column, values in enumerate(self.features.T):
             seen = np.isfinite(values)
             if seen.any() and seen.mean() >= _LEAST_SEEN:
-                out[:, column] = np.interp(at, self.times_s[seen], values[seen])
+                out[:, column] = np.interp(times_s, self.times_s[seen], values[seen])
         return out
 
     def led_by(self, side: str) -> Repetition:

@@ -44,7 +44,8 @@ class ReferenceView:
         covariance: (d, d) square degrees, of the repetitions' means over the turning point; what a turned camera or a longer thigh
             does to all features together.
         signatures: Fault -> (d,) change of those means per degree of the fault; empty where no faulty repetitions were at hand.
-        distance_median, distance_limit: Of held-out repetitions to the reference; beyond the limit is an anomaly.
+        distance_median, distance_limit: Of held-out repetitions, phase by phase, to the reference; beyond the limit is an anomaly.
+        stream_limit: The same for repetitions whose phases are not known, as they are found in a stream.
         limits: Fault -> least evidence, in spreads, that held-out good repetitions do not reach from about here.
         pose: (len(POSE_SAMPLES), 14, 2) the body at some samples, for drawing: from the mid-hip, x to the right and y down as in a picture
             from the leading side, in units of trunk, thigh and shank together; NaN = not seen. Empty (0, 14, 2) where nobody kept it.
@@ -61,6 +62,7 @@ class ReferenceView:
     covariance: Array
     distance_median: float
     distance_limit: float
+    stream_limit: float
     signatures: Mapping[str, Array] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     pose: Array = field(default_factory=lambda: np.zeros((0, len(BODY_POINTS), 2)))
@@ -134,6 +136,7 @@ class Reference:
                 "repetitions": v.repetitions,
                 "distance_median": round(v.distance_median, 4),
                 "distance_limit": round(v.distance_limit, 4),
+                "stream_limit": round(v.stream_limit, 4),
                 "covariance": [[round(float(x), 2) for x in row[: i + 1]] for i, row in enumerate(v.covariance)],
                 "signatures": {k: np.round(s, 3).tolist() for k, s in sorted(v.signatures.items())},
                 "limits": {k: round(x, 2) for k, x in sorted(v.limits.items())},
@@ -258,6 +261,7 @@ def _views(rows: list[dict[str, Any]]) -> Iterator[ReferenceView]:
             signatures={k: np.array(s, np.float64) for k, s in row["signatures"].items()},
             distance_median=float(row["distance_median"]),
             distance_limit=float(row["distance_limit"]),
+            stream_limit=float(row.get("stream_limit", row["distance_limit"])),
             limits={k: float(x) for k, x in row.get("limits", {}).items()},
             pose=np.array(row.get("pose", []), np.float64).reshape(-1, len(BODY_POINTS), 2),
         )

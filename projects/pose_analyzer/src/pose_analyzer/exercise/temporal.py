@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pose_analyzer.exercise.build import WINDOW
+from pose_analyzer.exercise.build import STREAM_WINDOW
 from pose_analyzer.exercise.dtw import align
 from pose_analyzer.exercise.features import Array, facing, form_features, swapped, view_azimuth_deg
 from pose_analyzer.exercise.profile import ExerciseProfile, load_profile
@@ -28,6 +28,12 @@ from shared_utils.errors import ValidationError
 _OF_STILL = 0.7
 # A match that takes a smaller share of the reference's own time is none.
 _LEAST_SHARE = 0.4
+# A match is over when it has not become better for so long.
+_SETTLE_S = 0.3
+# Share of the way from rest to the turning point beyond which somebody is there.
+_AT_TURN = 0.93
+# Another view is taken only when the present one is farther off.
+_KEEP_VIEW_DEG = 17.0
 _PHASES = np.array(PHASE_OF_SAMPLE)
 
 
@@ -158,8 +164,7 @@ class TemporalAnalyzer:
         at = np.linspace(times[0], times[-1], SAMPLES)
         series = view.scaled(np.stack([np.interp(at, times, column) for column in values.T], axis=1))
         reference = view.scaled(spring.mean)
-        # Only lengths are made equal, not phases: half of the band more is for those.
-        distance, path = align(reference, series, window=WINDOW + SAMPLES // 6)
+        distance, path = align(reference, series, window=STREAM_WINDOW)
         off = [float(np.square(reference[i] - series[j]).sum()) for i, j in path]
         i, j = path[int(np.argmax(off))]
         return Match(
@@ -167,8 +172,8 @@ class TemporalAnalyzer:
             start_s=float(times[0]),
             end_s=float(times[-1]),
             distance=distance,
-            limit=view.distance_limit,
-            phase=self.profile.phases[PHASE_OF_SAMPLE[i]],
+            limit=view.stream_limit,
+            phase=self.profile.phases[_phases_of(reference)[i]],
             frame=kept[int(np.abs(times - at[j]).argmin())][1],
             view_deg=view.azimuth_deg,
         )
@@ -208,14 +213,25 @@ class TemporalAnalyzer:
         ]
 
 
+def _phases_of(mean: Array) -> list[str]:
+    """Phase of each sample of a reference by how far it has come: an average turns not exactly where its parts do."""
+    way = mean[_PHASES == "turn"].mean(0) - mean[[0, -1]].mean(0)
+    come = (mean - mean[[0, -1]].mean(0)) @ way / max(float(way @ way), 1e-9)
+    turn = np.flatnonzero(come >= _AT_TURN)
+    first, last = (int(turn[0]), int(turn[-1])) if len(turn) else (SAMPLES, SAMPLES)
+    return ["out" if i < first else "turn" if i <= last else "back" for i in range(SAMPLES)]
+
+
 class _Spring:
     """One person's column of the warping matrix."""
 
     def __init__(self, reference: Reference, slack: float) -> None:
         self._reference, self._slack = reference, slack
         usual = reference.durations_s.get("all")
-        self._least_s = _LEAST_SHARE * math.exp(usual[0]) if usual else 0.4
+        self._usual_s = math.exp(usual[0]) if usual else 1.0
+        self._least_s = _LEAST_SHARE * self._usual_s
         self.rows: deque[tuple[float, int, Array]] = deque()
+        self._seen: deque[tuple[float, int, Array]] = deque()
         self._directions: deque[Array] = deque(maxlen=300)
         self.last_s = -math.inf
         self._view: ReferenceView | None = None
@@ -237,13 +253,22 @@ class _Spring:
         if self._view is None or not np.isfinite(self._cost).any():
             return ""
         per_step = np.sqrt(self._cost / np.maximum(self._length, 1.0))
-        return str(_PHASES[int(per_step.argmin())]) if per_step.min() <= self._most(self._view) else ""
+        return _phases_of(self.mean / self._view.scale)[int(per_step.argmin())] if per_step.min() <= self._most(self._view) else ""
 
     def update(self, features: Array, direction: Array, time_s: float, frame: int) -> tuple[ReferenceView, float, float] | None:
         """Take in a frame; view, start and end of the match that it shows to be over."""
         self.last_s = time_s
         self._directions.append(direction)
-        self._look()
+        self._seen.append((time_s, frame, features))
+        while self._seen[0][0] < time_s - self._usual_s:
+            self._seen.popleft()
+        if self._look():
+            # Another view has its own features: what is under way is looked at again with those.
+            for row in list(self._seen)[:-1]:
+                self._take_in(*row)
+        return self._take_in(time_s, frame, features)
+
+    def _take_in(self, time_s: float, frame: int, features: Array) -> tuple[ReferenceView, float, float] | None:
         view = self._view
         if view is None:
             return None
@@ -261,24 +286,25 @@ class _Spring:
     def _most(self, view: ReferenceView) -> float:
         """Distance up to which something is an attempt at the movement: whoever stands at rest is always farther."""
         still = float(np.sqrt(np.square((self.mean - self.mean[0]) / view.scale).sum(1).mean()))
-        return min(self._slack * view.distance_limit, _OF_STILL * still)
+        return min(self._slack * view.stream_limit, _OF_STILL * still)
 
-    def _look(self) -> None:
-        """Choose the view of the reference; another one starts anew."""
+    def _look(self) -> bool:
+        """Choose the view of the reference; whether it is another one, which starts anew."""
         azimuth = view_azimuth_deg(np.stack(self._directions))
+        current, turned = self._view, -azimuth if self._mirrored else azimuth
+        if current is not None and abs(current.azimuth_deg - turned) <= _KEEP_VIEW_DEG:
+            self.mean = current.mean_at(turned)
+            return False
         mirrored = azimuth < 0 and not any(v.azimuth_deg < 0 for v in self._reference.views)
-        chosen = self._reference.view(-azimuth if mirrored else azimuth)
-        current = self._view
+        turned = -azimuth if mirrored else azimuth
+        chosen = self._reference.view(turned)
         if chosen is current and mirrored == self._mirrored:
-            return
-        # A view just beside the present one is no reason to forget what is under way.
-        turned = -azimuth if self._mirrored else azimuth
-        if current is not None and chosen is not None and abs(current.azimuth_deg - turned) <= 10.0:
-            return
+            return False
         self._view, self._mirrored, self._best = chosen, mirrored, None
-        self.mean = np.zeros((SAMPLES, 0)) if chosen is None else chosen.mean_at(-azimuth if mirrored else azimuth)
+        self.mean = np.zeros((SAMPLES, 0)) if chosen is None else chosen.mean_at(turned)
         self._cost, self._length, self._start = np.full(SAMPLES, np.inf), np.zeros(SAMPLES), np.full(SAMPLES, np.nan)
         self.rows.clear()
+        return chosen is not None
 
     def _step(self, view: ReferenceView, x: Array, time_s: float) -> None:
         """One column of the matrix: costs, lengths and starts of the cheapest ways, by the sample at which they stand.
@@ -305,9 +331,13 @@ class _Spring:
         if moving and distance <= self._most(view) and (self._best is None or distance < self._best[0]):
             self._best = distance, start_s, time_s
             return None
-        if self._best is None or time_s - self._best[2] < 0.3:
+        if self._best is None or time_s - self._best[2] < _SETTLE_S:
             return None
-        _, begun_s, ended_s = self._best
+        least, begun_s, ended_s = self._best
+        # Somebody at the turning point has a way that matches all of it cheaply; the one that matches up to here is better still.
+        better = (self._start <= ended_s) & (self._cost < least**2 * np.maximum(self._length, 1.0))
+        if better[:-1].any() and time_s - ended_s < self._usual_s:
+            return None
         self._best = None
         # Ways that began within the match are used up.
         used = self._start <= ended_s

@@ -26,7 +26,7 @@ from shared_utils.data_models import Poses
 
 Told = Callable[[int, int], None]
 # The order says which seeds an exercise has; new ones go to the end.
-_ORDER = (
+EXERCISES = (
     "squat", "bicep_curl", "lunge", "deadlift", "overhead_press", "push_up", "hammer_curl", "lateral_raise", "sit_up", "jumping_jack",
     "pull_up",
 )  # fmt: skip
@@ -55,7 +55,7 @@ def athlete_reference(exercise: str, *, people: int = 4, folder: Path | None = N
     Raises:
         ExerciseError: The athlete does not know the exercise, or it is held.
     """
-    if exercise not in _ORDER:
+    if exercise not in EXERCISES:
         raise ExerciseError(f"the athlete cannot show {exercise!r} by repetitions; build its reference --from a clip of good ones")
     profile, studio = load_profile(exercise), Studio(folder)
     takes = good_takes(exercise, people)
@@ -80,7 +80,7 @@ def athlete_reference(exercise: str, *, people: int = 4, folder: Path | None = N
 def good_takes(exercise: str, people: int) -> list[Take]:
     """One repetition of another person by every camera, `people` times; views within 9 degrees of the reference's, from both sides."""
     views, out = azimuths(exercise), []
-    for seed in range(1000 * _ORDER.index(exercise), 1000 * _ORDER.index(exercise) + people * len(views)):
+    for seed in range(1000 * EXERCISES.index(exercise), 1000 * EXERCISES.index(exercise) + people * len(views)):
         view = views[seed % 1000 % len(views)]
         random = np.random.default_rng((seed, 78, int(view) + 360))
         side = 1.0 if exercise in SINGLE_SIDED or random.random() < 0.5 else -1.0
