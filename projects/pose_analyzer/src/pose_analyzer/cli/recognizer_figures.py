@@ -102,7 +102,9 @@ def figure(path: Array, random: Random, *, anchor: str = "feet", arms_with_trunk
         def along(limb: str, back: Array = none, side: int = side, sign: float = sign) -> Array:
             pitch = np.radians(path[:, _AT[f"{limb}_pitch_{'lr'[side]}"]] - back)
             out = np.radians(path[:, _AT[f"{limb}_out_{'lr'[side]}"]])
-            return np.stack([np.sin(pitch) * np.cos(out), sign * np.sin(out), -np.cos(pitch) * np.cos(out)], axis=1)
+            toward = np.empty((len(path), 3))
+            toward[:, 0], toward[:, 1], toward[:, 2] = np.sin(pitch) * np.cos(out), sign * np.sin(out), -np.cos(pitch) * np.cos(out)
+            return toward
 
         hip = sign * hips * across
         shoulder = trunk_m * up + sign * breadth * across

@@ -134,7 +134,8 @@ def push_up(random: Random, *, incline: bool | None = None) -> Movement:
     """Straight body, planted hands; on the floor, on the knees, on a bench, feet raised."""
     u = random.uniform
     knees = incline is not True and random.random() < 0.25
-    rise = u(22, 50) if incline else u(-12, 22)
+    # On the floor an arm's length lifts the shoulders by some 18 degrees over the toes, and by 30 over the knees.
+    rise = u(28, 55) if incline else u(20, 36) if knees else u(12, 24) if random.random() < 0.75 else u(-15, 12)
     top = _propped(random, slope=rise, knees=knees)
     straight, flare, width = u(-15, 12), u(5, 80), u(0, 20)
     top = posture(top, arm_pitch=straight, arm_out=width, fore_pitch=straight + u(0, 15), fore_out=width)

@@ -22,11 +22,11 @@ from statistics import median
 
 import numpy as np
 
+from pose_analyzer.exercise.body import Bodies
 from pose_analyzer.exercise.counter import RepetitionCounter, RepState
 from pose_analyzer.exercise.network import UNKNOWN, Array, ExerciseModel
 from pose_analyzer.exercise.profile import load_profile
 from pose_analyzer.exercise.recognizer import ExerciseRecognizer
-from pose_analyzer.exercise.sinking import Sinking
 from shared_utils.data_models import Angles, Event, EventType, Poses
 from shared_utils.errors import ValidationError
 
@@ -81,7 +81,7 @@ class AutoCounter:
         self._people: dict[int, _Athlete] = {}
         self._states: dict[int, RepState] = {}
         self._habit: dict[str, float] = {}
-        self._sinking = Sinking()
+        self._bodies = Bodies()
         self._last_s = -math.inf
 
     def update(self, angles: Angles, poses: Poses, *, timestamp_s: float, frame_index: int) -> list[Event]:
@@ -110,7 +110,7 @@ class AutoCounter:
             return []
         self._last_s = timestamp_s
         self._recognizer.update(poses, timestamp_s=timestamp_s)
-        angles = self._sinking.add_to(angles, poses, timestamp_s=timestamp_s)
+        angles = self._bodies.add_to(angles, poses, timestamp_s=timestamp_s)
         for track_id in [t for t, a in self._people.items() if timestamp_s - a.seen_s > _GONE_S]:
             events += self._leave(track_id)
         for row, track_id in enumerate(angles.track_ids.tolist()):

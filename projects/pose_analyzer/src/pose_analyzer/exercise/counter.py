@@ -14,6 +14,9 @@ What does not
 Missing readings
     pause everything. After `max_gap_s` the repetition under way is ended and the athlete's range forgotten, as a
     new camera position may follow; the count stays.
+Another camera
+    within a recording (`cuts`) does the same at once: what was under way is told as if the recording ended, and the new view begins like
+    a recording, anywhere. A zoom is no other view, and a hold goes on.
 """
 
 from __future__ import annotations
@@ -24,12 +27,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pose_analyzer.exercise.body import Bodies
+from pose_analyzer.exercise.cuts import ViewWatch
 from pose_analyzer.exercise.extreme import Sample
 from pose_analyzer.exercise.hold import Held, HoldTimer
 from pose_analyzer.exercise.machine import Excursion, RangeMachine
 from pose_analyzer.exercise.profile import ExerciseProfile
 from pose_analyzer.exercise.signal import CueSignal, MedianWindow, Reading
-from pose_analyzer.exercise.sinking import Sinking
 from shared_utils.data_models import Angles, Event, EventType, Poses
 from shared_utils.errors import ValidationError
 
@@ -81,7 +85,8 @@ class RepetitionCounter:
         self._tracks: dict[int, _Repetitions | _Holds] = {}
         self._counts: dict[int, int] = {}
         self._last_s = -math.inf
-        self._sinking = Sinking()
+        self._bodies = Bodies()
+        self._watches: dict[int, ViewWatch] = {}
 
     def update(self, angles: Angles, poses: Poses | None = None, *, timestamp_s: float, frame_index: int) -> list[Event]:
         """Take in the angles of one frame.
@@ -89,7 +94,7 @@ class RepetitionCounter:
         Args:
             angles: One row per track; rows of track -1 are not counted.
             poses: The same people. With them an exercise whose joints are out of the picture is counted by how the body sinks, where
-                its profile says how far it does.
+                its profile says how far it does, and more changes of the camera are noticed.
             timestamp_s: Media clock of the frame in seconds. A frame that is not later than the last one is ignored,
                 unless it lies more than `max_gap_s` back: then the clock has started anew, and so does everything
                 but the counts.
@@ -110,8 +115,8 @@ class RepetitionCounter:
         elif timestamp_s <= self._last_s:
             return []
         self._last_s = timestamp_s
-        if poses is not None and self.profile.sinks_pct is not None:
-            angles = self._sinking.add_to(angles, poses, timestamp_s=timestamp_s)
+        if poses is not None:
+            angles = self._bodies.add_to(angles, poses, timestamp_s=timestamp_s)
         rows = {int(t): i for i, t in enumerate(angles.track_ids) if t >= 0}
         for track_id in list(self._tracks):
             if self._tracks[track_id].gap_s(timestamp_s) > self.profile.max_gap_s:
@@ -119,6 +124,13 @@ class RepetitionCounter:
             elif track_id not in rows:
                 self._tracks[track_id].miss()
         for track_id, row in rows.items():
+            watch = self._watches.setdefault(track_id, ViewWatch(angles.names))
+            view = "same" if self.profile.is_hold else watch.look(angles.value_deg[row], timestamp_s)
+            if view != "same" and track_id in self._tracks:
+                if view == "suspect":
+                    self._tracks[track_id].miss()
+                    continue
+                events += self._end(track_id)
             if track_id not in self._tracks:
                 kind = _Holds if self.profile.is_hold else _Repetitions
                 self._tracks[track_id] = kind(self.profile, angles.names, self.stream_id, track_id, self._counts.get(track_id, 0))
@@ -142,6 +154,7 @@ class RepetitionCounter:
     def _end(self, track_id: int) -> list[Event]:
         track = self._tracks.pop(track_id)
         events = track.flush()
+        self._watches.pop(track_id, None)
         self._counts[track_id] = track.state.count
         return events
 

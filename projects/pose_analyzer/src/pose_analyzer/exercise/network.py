@@ -100,7 +100,9 @@ def _loaded(path: Path, mtime_ns: int) -> ExerciseModel:
 def train_model(
     descriptions: Array, labels: Sequence[str], *, hidden: Sequence[int] = (64, 32), epochs: int = 25, seed: int = 0
 ) -> ExerciseModel:
-    """Train the network by Adam (Kingma and Ba 2015) on cross-entropy with weight decay; every label weighs the same.
+    """Train the network by Adam (Kingma and Ba 2015) on cross-entropy with weight decay.
+
+    Every label weighs the same, however many windows it has, and "unknown" twice as much.
 
     Besides the windows as they are, it sees each a little changed, and with quantities taken away.
 
@@ -123,7 +125,7 @@ def train_model(
     layers = tuple((random.normal(0, 1 / math.sqrt(n / 2), (n, m)), np.zeros(m)) for n, m in pairwise(widths))
     model = ExerciseModel(labels=names, mean=np.nanmean(descriptions, axis=0), scale=scale, layers=layers)
     x, y = model.inputs(descriptions), np.array([names.index(label) for label in labels])
-    share = 1.0 / np.bincount(y, minlength=len(names))[y]
+    share = np.where(y == names.index(UNKNOWN), 2.0, 1.0) / np.bincount(y, minlength=len(names))[y]
     weights = [w for layer in layers for w in layer]
     first, second = [np.zeros_like(w) for w in weights], [np.zeros_like(w) for w in weights]
     step, steps = 0, epochs * max(1, len(y) // 256)

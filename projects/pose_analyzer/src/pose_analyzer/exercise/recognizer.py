@@ -23,9 +23,10 @@ from shared_utils.errors import ValidationError
 
 __all__ = ["FAMILIES", "MODEL_FILE", "UNKNOWN", "ExerciseModel", "ExerciseRecognizer", "load_model", "train_model"]
 
-FAMILIES: tuple[frozenset[str], ...] = (frozenset({"squat", "lunge"}), frozenset({"push_up", "push_up_incline"}))
-"""Exercises that one evidence speaks for."""
+FAMILIES: tuple[tuple[str, ...], ...] = (("squat", "lunge"), ("push_up", "push_up_incline"))
+"""Exercises that one evidence speaks for, the usual one first: another one's name needs `_CLEAR_SHARE` of that evidence."""
 
+_CLEAR_SHARE = 0.7
 _MEMORY_S = 3.0
 _RESTART_S = 1.0
 # The share of a whole recording that the best exercise needs to be its label; rests and walks to the camera do not speak against it.
@@ -57,8 +58,9 @@ class ExerciseRecognizer:
         self._least = least_probability
         self._people: dict[int, _Person] = {}
         labels = self.model.labels
-        together = [next((f for f in FAMILIES if a in f), frozenset({a})) for a in labels]
+        together = [next((f for f in FAMILIES if a in f), (a,)) for a in labels]
         self._family = np.array([[b in f for b in labels] for f in together], np.float64)
+        self._usual = [labels.index(f[0]) if f[0] in labels else i for i, f in enumerate(together)]
         self._unknown = labels.index(UNKNOWN)
         self._last_s = -math.inf
 
@@ -111,7 +113,8 @@ class ExerciseRecognizer:
         best = int((family + 1e-3 * known).argmax())
         if family[best] < (self._least if least is None else least):
             return UNKNOWN
-        return self.model.labels[int((known * self._family[best]).argmax())]
+        member = int((known * self._family[best]).argmax())
+        return self.model.labels[member if known[member] >= _CLEAR_SHARE * family[best] else self._usual[best]]
 
     def support(self, probabilities: Array, label: str) -> float:
         """Probability of an exercise with its family."""

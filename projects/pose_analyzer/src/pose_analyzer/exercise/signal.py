@@ -7,7 +7,7 @@ which flickers in and out does not pull the signal about. A reading that is miss
 value until its trust is gone; when readings with more than half of the trusted weight are missing, there is no
 signal.
 
-Where most of what the cues speak of is not seen, how far the body has sunk (`sinking`) stands in, by the share that is not trusted.
+Where most of what the cues speak of is not seen, how far the body has sunk (`body`) stands in, by the share that is not trusted.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.errors import ExerciseError
+from pose_analyzer.exercise.body import SINKING
 from pose_analyzer.exercise.profile import Cue
-from pose_analyzer.exercise.sinking import SINKING
 
 _EARN_S = 1.0
 _LOSE_S = 0.15
