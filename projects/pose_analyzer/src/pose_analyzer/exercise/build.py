@@ -30,7 +30,7 @@ _LEAST_SHOWN = 0.8
 _LEAST_SCALE_DEG = 4.0
 # Few repetitions of one person do not tell how people differ: this spread counts as so many repetitions.
 _PRIOR_SPREAD_DEG, _PRIOR_COUNT = 4.0, 3
-_LEAST_LOG_SPREAD = 0.12
+_LEAST_LOG_SPREAD = 0.15
 _FOLDS = 4
 
 
@@ -245,6 +245,12 @@ def limit_of(distances: Array) -> float:
 
 
 def _durations(repetitions: Sequence[Repetition]) -> dict[str, tuple[float, float]]:
-    rows = [r.durations_s | {"all": r.end_s - r.start_s} for r in repetitions]
-    logs = {name: np.log(np.maximum([row[name] for row in rows], 1e-3)) for name in rows[0]}
-    return {name: (float(x.mean()), max(float(x.std()), _LEAST_LOG_SPREAD)) for name, x in logs.items()}
+    """Phase -> middle and robust spread of the logarithm of its seconds, of whole repetitions where there are any."""
+    whole = [r for r in repetitions if not r.partial] or list(repetitions)
+    rows = [r.durations_s | {"all": r.end_s - r.start_s} for r in whole]
+    out = {}
+    for name in rows[0]:
+        logs = np.log(np.maximum([row[name] for row in rows], 1e-3))
+        middle = float(np.median(logs))
+        out[name] = middle, max(1.4826 * float(np.median(np.abs(logs - middle))), _LEAST_LOG_SPREAD)
+    return out

@@ -22,7 +22,7 @@ from pose_analyzer.exercise.reference import Reference, ReferenceView
 _FOLDS = 5
 _LEAST_LIMIT = 2.6
 # Evidence of tempo is no measurement of a picture: within so many spreads everybody is as quick as they like.
-_LEAST_TEMPO = 3.5
+_LEAST_TEMPO = 3.0
 _DEVIATIONS = 2.8
 # Cameras that far apart see about the same.
 _NEAR_DEG = 25.0

@@ -31,12 +31,15 @@ _FREE = 2.0
 _POINTS_PER_SPREAD = 5.0
 _MOST_POINTS = 40.0
 _HALF = 0.7
+# Of what one side falls short by, the least share that the other one does in a movement that is too short.
+_BOTH = 0.3
 # From the front (within this angle), features with a larger spread are no evidence for any fault.
 _FRONTAL_DEG, _SURE_DEG = 22.0, 6.0
 # Evidence that the fault's own features must show, in spreads.
 _OWN = 1.5
 # A detector makes two sides more alike than they are: which of the differences shows is less certain.
 _OWN_ASYMMETRY = 0.5
+_FAIR = 0.75
 # Beside a strong fault a weak one is more likely its shadow.
 _BESIDE = 0.4
 # A fault of less is not worth telling; a view that only shows more than so many degrees does not show the fault.
@@ -206,16 +209,23 @@ class _Judge:
                 for n, (evidence, _) in scores.items():
                     fault = _fault_of(n)
                     self.evidence[fault] = max(evidence, self.evidence.get(fault, -math.inf)) if n != fault else evidence
-            name, (evidence, degrees) = max(scores.items(), key=lambda item: item[1][0], default=("", (0.0, 0.0)))
-            shown = own.get(name, 0.0) >= (_OWN if _fault_of(name) != "asymmetry" else _OWN_ASYMMETRY)
-            told = shown and evidence >= self._limit(_fault_of(name)) and degrees >= _LEAST_DEG.get(_fault_of(name), 5.0)
-            if not told or (found and evidence < _BESIDE * found[0].evidence):
+            told = {n: s for n, s in scores.items() if self._told(n, *s, own[n])}
+            # A movement that is too short has no mark of its own: it is what is left when nothing else says nearly as much.
+            fair = {n: (e * (_FAIR if n == "depth_loss" else 1.0), e, d) for n, (e, d) in told.items()}
+            name, (_, evidence, degrees) = max(fair.items(), key=lambda item: item[1][0], default=("", (0.0, 0.0, 0.0)))
+            if not name or (found and evidence < _BESIDE * found[0].evidence):
                 break
             chosen.append(name)
             found.append(self._named(name, degrees, evidence))
             if found[-1].fault == "half_range":  # half a movement has the posture of its middle; nothing else can be said of it
                 break
         return found
+
+    def _told(self, name: str, evidence: float, degrees: float, own: float) -> bool:
+        """Whether a fault is beyond doubt, large enough to speak of, and seen in what makes it that fault."""
+        fault = _fault_of(name)
+        least = _OWN_ASYMMETRY if fault == "asymmetry" else _OWN
+        return own >= least and evidence >= self._limit(fault) and degrees >= _LEAST_DEG.get(fault, 5.0)
 
     def _features_of(self, fault: str) -> Sequence[str]:
         """The features (without side) that make a fault what it is."""
@@ -287,12 +297,26 @@ class _Judge:
             return None
         _, c, reach = best
         self.evidence["depth_loss"] = c.evidence
+        if not self._on_both_sides(c):
+            return None
         if c.evidence < self._limit("depth_loss") or c.degrees < 6.0:
             return None
         half = 1.0 - c.degrees / reach < _HALF
         text = "only {share:.0%} of the range" if half else "the range is {degrees:.0f} degrees short"
         sentence = text.replace("{share:.0%}", f"{max(1.0 - c.degrees / reach, 0.0):.0%}")
         return self._finding("half_range" if half else "depth_loss", "range", c, "turn", sentence)
+
+    def _on_both_sides(self, c: _Candidate) -> bool:
+        """Whether the other side, where it is seen and does the same, falls short as well."""
+        name = self.names[c.column]
+        side = name.split("_", 1)[0]
+        if side not in SIDES or self.profile.sides == "max" or self.profile.name == "lunge":
+            return True
+        other = f"{SIDES[1 - SIDES.index(side)]}_{_plain(name)}"
+        if other not in self.names or self.phase_spread["turn"][self.names.index(other)] > _MOST_SPREAD_DEG:
+            return True
+        off = (self.aligned - self.mean)[_PHASES == "turn"].mean(0)
+        return float(off[self.names.index(other)] * np.sign(off[c.column])) >= _BOTH * c.degrees
 
     def _tempo(self) -> Finding | None:
         moving_s = self.repetition.end_s - self.repetition.start_s

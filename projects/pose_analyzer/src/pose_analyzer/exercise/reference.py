@@ -93,7 +93,7 @@ class Reference:
         exercise: Name of the profile.
         source: Where the repetitions come from, one sentence.
         views: From each direction.
-        durations_s: Phase -> (mean, standard deviation) of the natural logarithm of its seconds; `all` is the repetition.
+        durations_s: Phase -> (middle, robust spread) of the natural logarithm of its seconds; `all` is the repetition.
         limits: The same where a view has none.
 
     Example:
