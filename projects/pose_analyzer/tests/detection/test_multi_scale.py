@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import _scale_fakes as fakes
 import numpy as np
 import pytest
 
 from pose_analyzer.detection import MultiScaleDetector, PoseDetector, ScaleClass, ScaleProfile, create_detector
 from pose_analyzer.errors import DetectorError
+from pose_analyzer.pipeline.stream import make_detector
+from pose_analyzer.settings import load_pose_settings
 from pose_analyzer.synthetic import Scene
 from shared_utils.data_models import Poses
 
@@ -171,6 +175,16 @@ def test_it_does_not_wrap_itself_and_refuses_what_is_no_picture():
         MultiScaleDetector(detector)
     with pytest.raises(DetectorError, match="image 0"):
         detector.detect([np.zeros((64, 64), np.uint8)])
+
+
+@pytest.mark.parametrize(("setting", "mode"), [("off", None), ("auto", "auto"), ("on", "on")])
+def test_the_settings_say_whether_it_is_used(setting, mode):
+    overrides = {"detection.multi_scale": setting, "detection.min_person_px": 60, "detection.threads": 1, "detection.max_people": 9}
+    with contextlib.closing(make_detector(load_pose_settings(overrides=overrides))) as detector:
+        assert detector.name == "blazepose"
+        assert isinstance(detector, MultiScaleDetector) == (mode is not None)
+        if isinstance(detector, MultiScaleDetector):
+            assert (detector.plan.mode, detector.plan.min_person_px, detector.plan.max_people) == (mode, 60, 9)
 
 
 # --- heights ----------------------------------------------------------------------------------------

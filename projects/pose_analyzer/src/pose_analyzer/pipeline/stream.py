@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pose_analyzer.biomechanics import joint_angles, picture_errors, strict
 from pose_analyzer.detection import MultiScaleDetector, PoseDetector, create_detector
@@ -322,17 +322,23 @@ def _with_changes(settings: PoseSettings | None, changes: Mapping[str, Any]) -> 
     return load_pose_settings(overrides=flat | dict(changes))
 
 
-def make_detector(settings: PoseSettings) -> PoseDetector:
-    """The detector that the settings name."""
+def make_detector(settings: PoseSettings, *, precision: Literal["f32", "bf16"] | None = None) -> PoseDetector:
+    """The detector that the settings name.
+
+    Args:
+        settings: The whole tree; `detection` is read.
+        precision: What BlazePose computes in; None takes its own. Other detectors have no choice.
+    """
     d = settings.detection
-    options: dict[str, Any] = {"threads": d.threads} if d.name == "blazepose" and d.threads else {}
-    if d.multi_scale == "off":
-        return create_detector(d.name, device=d.device, max_people=d.max_people, model=d.model, **options)
+    options: dict[str, Any] = {}
     if d.name == "blazepose":
-        options["upsampling"] = "cubic"
-    inner = create_detector(d.name, device=d.device, max_people=d.max_people, model=d.model, **options)
+        options = {"threads": d.threads or None, "upsampling": "linear" if d.multi_scale == "off" else "cubic"}
+        options |= {} if precision is None else {"precision": precision}
+    detector = create_detector(d.name, device=d.device, max_people=d.max_people, model=d.model, **options)
+    if d.multi_scale == "off":
+        return detector
     return MultiScaleDetector(
-        inner, mode=d.multi_scale, max_people=d.max_people, min_person_px=d.min_person_px, tiles_per_frame=d.tiles_per_frame
+        detector, mode=d.multi_scale, max_people=d.max_people, min_person_px=d.min_person_px, tiles_per_frame=d.tiles_per_frame
     )
 
 

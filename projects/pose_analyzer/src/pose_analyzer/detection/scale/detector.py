@@ -33,15 +33,17 @@ class _Traits:
         reach: Share of a picture's side that a person must fill to be found surely; measured on the athlete.
         input_px: Side of the network's picture; None when keypoints are measured in a picture of the person alone.
         zoom_to_px: Larger tiles bring nothing.
+        squares: See `SearchPlan`.
     """
 
     reach: float = 0.25
     input_px: int | None = 640
     zoom_to_px: int = 640
+    squares: bool = False
 
 
 _TRAITS = {
-    "blazepose": _Traits(reach=0.31, input_px=None, zoom_to_px=512),
+    "blazepose": _Traits(reach=0.31, input_px=None, zoom_to_px=512, squares=True),
     "mediapipe": _Traits(reach=0.31, input_px=None, zoom_to_px=512),
     "yolo": _Traits(reach=0.16, input_px=640, zoom_to_px=640),
 }
@@ -110,6 +112,7 @@ class MultiScaleDetector:
             reach=traits.reach if reach is None else reach,
             min_person_px=min_person_px,
             zoom_to_px=traits.zoom_to_px,
+            squares=traits.squares,
             max_people=max_people,
             tiles_per_frame=tiles_per_frame,
             probe_frames=probe_frames,
@@ -202,7 +205,7 @@ class MultiScaleDetector:
         height_px, width_px = image.shape[:2]
         if stream is None:
             return self._plan.still(found, width_px, height_px)
-        due = stream.begin(found, width_px, height_px)
+        due = stream.begin(found, image)
         if follows or self._plan.mode == "on":
             return due
         return self._plan.focus(stream.places, width_px, height_px) + due

@@ -104,7 +104,7 @@ NEUTRAL = ScaleProfile(confidence=(1.0, 1.0, 1.0, 1.0), min_score=(0.0, 0.0, 0.0
 """Of a detector that was not measured."""
 
 PROFILES = {
-    "blazepose": ScaleProfile(confidence=(1.0, 1.0, 1.0, 1.0), min_score=(0.0, 0.5, 0.5, 0.5)),
+    "blazepose": ScaleProfile(confidence=(1.0, 0.91, 0.88, 0.69), min_score=(0.5, 0.7, 0.7, 0.75)),
     "yolo": ScaleProfile(confidence=(1.0, 1.0, 1.0, 1.0), min_score=(0.0, 0.25, 0.25, 0.25)),
 }
 """By detector."""
