@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from _analyses_app import serving
+from PIL import Image
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,9 @@ def test_series_as_json_and_csv_hold_what_the_parquet_file_holds(service, link):
     truth = pd.read_parquet(io.BytesIO(parquet.content))
     series = service.get(link["series"]).json()
     assert series["rows"] == len(truth)
-    assert set(series["columns"]) == {c for c in truth if not c.endswith(("_px", "_confidence", "_m")) or c.startswith("box_")}
+    assert set(series["columns"]) == {
+        c for c in truth if not c.endswith(("_px", "_confidence", "_m", "_sigma_deg")) or c.startswith("box_")
+    }
     told = np.array(series["columns"]["left_knee_flexion_deg"], float)
     np.testing.assert_allclose(told, truth["left_knee_flexion_deg"], atol=1e-4)
     table = pd.read_csv(io.StringIO(service.get(link["series"], params={"format": "csv"}).text))
@@ -232,6 +235,41 @@ def test_every_answer_seen_here_is_in_the_openapi_document(service):
         "application/json", "text/csv", "application/vnd.apache.parquet"
     }  # fmt: skip
     assert "squat" in json.dumps(paths["/v1/analyses"]["post"]["requestBody"])
+
+
+# --- exports and drawings ------------------------------------------------------------------------------
+def test_keypoints_go_to_coco_and_angles_to_opensim(service, link):
+    coco = service.get(f"{link['self']}/export", params={"format": "coco"})
+    assert coco.status_code == 200
+    assert coco.headers["content-disposition"].endswith("my%20squat-coco.json")
+    data = coco.json()
+    assert data["categories"][0]["keypoints"][0] == "nose"
+    assert len(data["annotations"]) > 30
+    motion = service.get(f"{link['self']}/export", params={"format": "opensim-mot", "person": 1})
+    assert motion.text.splitlines()[0].strip()
+    assert "endheader" in motion.text
+
+
+def test_what_cannot_be_exported_is_refused_in_words(service, link):
+    refused = service.get(f"{link['self']}/export", params={"format": "trc", "person": 77})
+    assert refused.status_code == 422
+    assert "77" in refused.json()["detail"]
+    assert service.get(f"{link['self']}/export", params={"format": "docx"}).status_code == 422
+    assert service.get(f"/v1/analyses/{'0' * 32}/export", params={"format": "coco"}).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["range", "form"])
+def test_drawings_are_made_on_request(service, link, kind):
+    drawn = service.get(f"{link['self']}/drawings/{kind}", params={"dark": "true"})
+    assert drawn.status_code == 200
+    assert Image.open(io.BytesIO(drawn.content)).size[0] > 600
+
+
+def test_nothing_stays_behind(service, link, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert service.get(f"{link['self']}/export", params={"format": "mot"}).status_code == 200
+    assert service.get(f"{link['self']}/export", params={"format": "trc", "person": 77}).status_code == 422
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_deleting_it_leaves_nothing(service, link, clip):

@@ -3,55 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from pathlib import Path as FilePath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from pose_analyzer import reporting
 from pose_analyzer.api import analysis_files as files
+from pose_analyzer.api.analysis_exports import add_exports
 from pose_analyzer.api.analysis_intake import request_body, take_in
+from pose_analyzer.api.analysis_lookup import BINARY, UNFINISHED, UNKNOWN, AnalysisId, file_answers, find, finished, problems
 from pose_analyzer.api.analysis_views import AnalysisPage, AnalysisView, EventView, SeriesView
 from pose_analyzer.api.job_folders import CSV_FILE, PARQUET_FILE, PLOT_FILE, RESULT_FILE, VIDEO_FILE
 from pose_analyzer.api.jobs import JobManager
-from pose_analyzer.storage import AnalysisRecord, AnalysisState, CursorError
+from pose_analyzer.storage import AnalysisState, CursorError
 from shared_utils.data_models import EventType
 from shared_utils.service import Problem
 
-_PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _MAX_COLUMNS = 8192
 _CURSOR = r"^[0-9]{1,17}\.[0-9a-f]{32}$"
 _PARQUET = "application/vnd.apache.parquet"
-
-AnalysisId = Annotated[str, Path(pattern="^[0-9a-f]{32}$", description="Id of the analysis.")]
-
-
-def _problems(**texts: str) -> dict[int | str, dict[str, Any]]:
-    """Answers that tell a problem, for the OpenAPI document."""
-    return {int(status.removeprefix("s")): {"description": text, "content": _PROBLEM} for status, text in texts.items()}
-
-
-_UNKNOWN = _problems(s404="There is no such analysis.", s422="The request is not valid.")
-_UNFINISHED = _UNKNOWN | _problems(s409="It is not done, or came to nothing; `detail` says which.")
-_FILE_HEADERS = {
-    "ETag": {"description": "Changes with the content.", "schema": {"type": "string"}},
-    "Accept-Ranges": {"description": "bytes", "schema": {"type": "string"}},
-}
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-
-
-def _file_answers(content: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
-    """Answers of a route that gives a file out, for the OpenAPI document."""
-    part = {"content": dict.fromkeys([*content, "multipart/byteranges"], _BINARY), "headers": _FILE_HEADERS}
-    return (
-        _UNFINISHED
-        | {200: {"description": "All of it.", "content": content, "headers": _FILE_HEADERS}}
-        | {206: {"description": "The parts that were asked for (Range).", **part}}
-        | {304: {"description": "The client's copy is current (If-None-Match)."}}
-        | _problems(s416="It has none of the parts that were asked for.")
-    )
 
 
 def analyses_router(jobs: JobManager) -> APIRouter:
@@ -64,39 +35,8 @@ def analyses_router(jobs: JobManager) -> APIRouter:
     _add_orders(router, jobs)
     _add_files(router, jobs)
     _add_measurements(router, jobs)
+    add_exports(router, jobs)
     return router
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """An analysis whose results are there."""
-
-    record: AnalysisRecord
-    folder: FilePath
-
-
-async def _find(jobs: JobManager, analysis_id: str) -> AnalysisRecord:
-    """The analysis of that id, else 404."""
-    record = await jobs.get(analysis_id)
-    if record is None:
-        raise Problem(404, f"there is no analysis {analysis_id}")
-    return record
-
-
-async def _finished(jobs: JobManager, analysis_id: str) -> _Done:
-    """The analysis of that id with its results, else 404 or 409."""
-    record = await _find(jobs, analysis_id)
-    folder = jobs.result(record.id) if record.state is AnalysisState.DONE else None
-    if folder is not None:
-        return _Done(record, folder)
-    state = AnalysisState.FAILED if record.state is AnalysisState.DONE else record.state
-    if state is AnalysisState.FAILED:
-        detail = f"the analysis failed: {record.error or 'its results are gone from the data folder'}"
-    elif state is AnalysisState.CANCELLED:
-        detail = "the analysis was cancelled; there is no result"
-    else:
-        detail = f"the analysis is {state.value}; its result is there when its state is done"
-    raise Problem(409, detail, extra={"state": state.value}, headers={} if state.is_final else {"Retry-After": "2"})
 
 
 # --- orders -------------------------------------------------------------------------------------------
@@ -108,7 +48,7 @@ def _add_orders(router: APIRouter, jobs: JobManager) -> None:
         openapi_extra={"requestBody": request_body()},
         responses={
             202: {"description": "Taken in.", "headers": {"Location": {"description": "Its address.", "schema": {"type": "string"}}}},
-            **_problems(
+            **problems(
                 s400="The upload broke off.",
                 s403="The address is on a host that is not listed (url_hosts).",
                 s408="The upload stood still.",
@@ -131,7 +71,7 @@ def _add_orders(router: APIRouter, jobs: JobManager) -> None:
         view = AnalysisView.of(record)
         return JSONResponse(view.model_dump(mode="json"), 202, {"Location": view.links.self})
 
-    @router.get("", responses=_problems(s422="The request is not valid."))
+    @router.get("", responses=problems(s422="The request is not valid."))
     async def list_analyses(
         state: Annotated[AnalysisState | None, Query(description="Only those in this state.")] = None,
         limit: Annotated[int, Query(ge=1, le=200, description="At most so many.")] = 50,
@@ -144,21 +84,21 @@ def _add_orders(router: APIRouter, jobs: JobManager) -> None:
             raise Problem(422, f"cursor: {error}") from error
         return AnalysisPage(items=[AnalysisView.of(r, jobs.progress(r.id)) for r in page.items], next_cursor=page.next_cursor)
 
-    @router.get("/{analysis_id}", responses=_UNKNOWN)
+    @router.get("/{analysis_id}", responses=UNKNOWN)
     async def get_analysis(analysis_id: AnalysisId) -> AnalysisView:
         """One analysis: its state, how far it is and how long it will take."""
-        record = await _find(jobs, analysis_id)
+        record = await find(jobs, analysis_id)
         return AnalysisView.of(record, jobs.progress(record.id))
 
-    @router.post("/{analysis_id}/cancel", responses=_UNKNOWN | _problems(s409="It has ended already."))
+    @router.post("/{analysis_id}/cancel", responses=UNKNOWN | problems(s409="It has ended already."))
     async def cancel_analysis(analysis_id: AnalysisId) -> AnalysisView:
         """End an analysis that waits or runs, and keep it in the list."""
-        record = await _find(jobs, analysis_id)
+        record = await find(jobs, analysis_id)
         if not await jobs.cancel(analysis_id):
             raise Problem(409, f"the analysis is {record.state.value} already")
-        return AnalysisView.of(await _find(jobs, analysis_id))
+        return AnalysisView.of(await find(jobs, analysis_id))
 
-    @router.delete("/{analysis_id}", status_code=204, responses=_UNKNOWN)
+    @router.delete("/{analysis_id}", status_code=204, responses=UNKNOWN)
     async def delete_analysis(analysis_id: AnalysisId) -> None:
         """End an analysis if it runs, and remove its recording, its results and its rows."""
         if not await jobs.delete(analysis_id):
@@ -172,16 +112,16 @@ def _add_files(router: APIRouter, jobs: JobManager) -> None:
     @router.get(
         "/{analysis_id}/result",
         response_class=Response,
-        responses=_file_answers({"application/json": {"schema": result_schema}}),
+        responses=file_answers({"application/json": {"schema": result_schema}}),
     )
     async def get_analysis_result(analysis_id: AnalysisId) -> Response:
         """The whole result: people, events, settings, models and their hashes."""
-        done = await _finished(jobs, analysis_id)
+        done = await finished(jobs, analysis_id)
         return files.StoredFile(done.folder / RESULT_FILE, media_type="application/json")
 
     async def get_analysis_video(analysis_id: AnalysisId) -> Response:
         """The recording with everything drawn onto it, as MP4; in parts if asked for (`Range`), not again if known (`If-None-Match`)."""
-        done = await _finished(jobs, analysis_id)
+        done = await finished(jobs, analysis_id)
         return files.StoredFile(done.folder / VIDEO_FILE, media_type="video/mp4")
 
     router.add_api_route(
@@ -189,7 +129,7 @@ def _add_files(router: APIRouter, jobs: JobManager) -> None:
         get_analysis_video,
         methods=["GET"],
         response_class=Response,
-        responses=_file_answers({"video/mp4": _BINARY}),
+        responses=file_answers({"video/mp4": BINARY}),
     )
     # Players look before they fetch.
     router.add_api_route("/{analysis_id}/video", get_analysis_video, methods=["HEAD"], include_in_schema=False)
@@ -197,22 +137,22 @@ def _add_files(router: APIRouter, jobs: JobManager) -> None:
     @router.get(
         "/{analysis_id}/plot",
         response_class=Response,
-        responses=_file_answers({"image/png": _BINARY}),
+        responses=file_answers({"image/png": BINARY}),
     )
     async def get_analysis_plot(analysis_id: AnalysisId) -> Response:
         """Angles over time with repetition marks."""
-        done = await _finished(jobs, analysis_id)
+        done = await finished(jobs, analysis_id)
         return files.StoredFile(done.folder / PLOT_FILE, media_type="image/png")
 
 
 def _add_measurements(router: APIRouter, jobs: JobManager) -> None:
-    @router.get("/{analysis_id}/events", responses=_UNFINISHED)
+    @router.get("/{analysis_id}/events", responses=UNFINISHED)
     async def list_analysis_events(
         analysis_id: AnalysisId,
         types: Annotated[list[EventType] | None, Query(alias="type", description="Only these types, one or several.")] = None,
     ) -> list[EventView]:
         """Everything that happened, in order."""
-        await _finished(jobs, analysis_id)
+        await finished(jobs, analysis_id)
 
         def read() -> list[EventView]:
             return [EventView.of(event) for event in jobs.store.events_of(analysis_id, types=types or ())]
@@ -222,8 +162,8 @@ def _add_measurements(router: APIRouter, jobs: JobManager) -> None:
     @router.get(
         "/{analysis_id}/series",
         response_class=Response,
-        responses=_file_answers(
-            {"application/json": {"schema": SeriesView.model_json_schema()}, "text/csv": {"schema": {"type": "string"}}, _PARQUET: _BINARY}
+        responses=file_answers(
+            {"application/json": {"schema": SeriesView.model_json_schema()}, "text/csv": {"schema": {"type": "string"}}, _PARQUET: BINARY}
         ),
     )
     async def get_analysis_series(
@@ -233,12 +173,12 @@ def _add_measurements(router: APIRouter, jobs: JobManager) -> None:
             str | None,
             Query(
                 max_length=_MAX_COLUMNS,
-                description="Names of columns, separated by commas. Default: all; as JSON and CSV without keypoints.",
+                description="Names of columns, separated by commas. Default: all; no keypoints as JSON or CSV, no errors as JSON.",
             ),
         ] = None,
     ) -> Response:
         """Measurements, one row per person and frame."""
-        done = await _finished(jobs, analysis_id)
+        done = await finished(jobs, analysis_id)
         record, folder = done.record, done.folder
         path = folder / PARQUET_FILE
         wanted = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]

@@ -14,12 +14,13 @@ from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from pose_analyzer.reporting.columns import KEYPOINT_SUFFIXES, SIGMA_SUFFIX
 from shared_utils.service import Problem
 
 _MAX_RANGES = 16
 _ROWS = 4096
-# The columns that a person asks for first; keypoints are ten times as many.
-_KEYPOINT_SUFFIXES = ("_x_px", "_y_px", "_confidence", "_world_x_m", "_world_y_m", "_world_z_m")
+# What a person does not ask for first: keypoints are ten times as many columns, errors as many again.
+_SECOND = (*KEYPOINT_SUFFIXES, SIGMA_SUFFIX)
 
 
 class StoredFile(FileResponse):
@@ -108,7 +109,7 @@ def choose_columns(path: Path, wanted: Sequence[str] | None) -> list[str]:
 
     Args:
         path: A Parquet file.
-        wanted: Names; None takes all but the keypoints.
+        wanted: Names; None takes all but keypoints and errors.
 
     Raises:
         Problem: 422, there is no such column.
@@ -118,7 +119,7 @@ def choose_columns(path: Path, wanted: Sequence[str] | None) -> list[str]:
     with pq.ParquetFile(path) as file:
         known: list[str] = file.schema_arrow.names
     if wanted is None:
-        return [name for name in known if not name.endswith(_KEYPOINT_SUFFIXES)]
+        return [name for name in known if not name.endswith(_SECOND)]
     for name in wanted:
         if name not in known:
             raise Problem(422, f"columns: there is no column {name[:80]!r}; there are {', '.join(known) or 'none, as nobody was seen'}")
