@@ -32,6 +32,8 @@ def summary_table(session: Session) -> RenderableType:
     repetitions = session.events_of(*_REPETITIONS)
     if repetitions:
         parts.append(_repetition_table(session, repetitions))
+    if advice := session.events_of(EventType.FORM_DEVIATION, EventType.CAMERA_MISPLACED):
+        parts.append(_advice_table(advice))
     if people and (len(people) > 1 or not repetitions):
         parts.append(_people_table(people))
     parts.extend(Text(f"note: {note}", style="yellow") for note in session.notes)
@@ -44,13 +46,36 @@ def _repetition_table(session: Session, events: tuple[Event, ...]) -> Renderable
     exercise = (exercise_of(session) or "exercise").replace("_", " ")
     several = len({e.track_id for e in events}) > 1
     table = Table(title=f"{exercise}: {session.repetition_count} repetitions", title_justify="left", title_style="bold green")
-    for name in (["person"] if several else []) + ["#", "start s", "length s", "down s", "up s", "range °", "result"]:
+    judged = any("form_score" in e.data for e in events)
+    for name in (["person"] if several else []) + [
+        "#",
+        "start s",
+        "length s",
+        "down s",
+        "up s",
+        "range °",
+        *(["form"] if judged else []),
+        "result",
+    ]:
         table.add_column(name, justify="left" if name == "result" else "right")
     for event in events:
         number = "-" if event.type is not EventType.REP_COMPLETED or event.value is None else f"{event.value:.0f}"
         row = [number, f"{event.start_s:.2f}", f"{event.duration_s:.2f}"]
         row += [_number(event, key, digits) for key, digits in (("eccentric_s", 2), ("concentric_s", 2), ("range_deg", 0))]
+        row += [_number(event, "form_score", 0)] if judged else []
         table.add_row(*([str(event.track_id)] if several else []), *row, event.type.value.split("_", 1)[1])
+    return table
+
+
+def _advice_table(events: tuple[Event, ...]) -> RenderableType:
+    from rich.table import Table
+
+    several = len({e.track_id for e in events}) > 1
+    table = Table(title="what could be better", title_justify="left", title_style="bold yellow")
+    for name in [*(["person"] if several else []), "at s", "what"]:
+        table.add_column(name, justify="left" if name == "what" else "right")
+    for event in events:
+        table.add_row(*([str(event.track_id)] if several else []), f"{event.end_s:.1f}", event.message)
     return table
 
 
