@@ -261,6 +261,14 @@ def run(*, people: int = 20, frames: int = 300) -> dict[str, Any]:
     return {"people": people, "cost_ms": cost_per_frame_ms(people, frames), "quality": quality()}
 
 
+def accuracy_markdown() -> str:
+    """The part of docs/ACCURACY.md about this: all tables of `tracking_tables`."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    import tracking_tables
+
+    return tracking_tables.section()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Cost and quality of tracking")
     parser.add_argument("--people", type=int, default=20)

@@ -46,7 +46,8 @@ def _cell(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _verdict(met: bool) -> str:
+def verdict(met: bool) -> str:
+    """What a line about a goal ends with."""
     return "met" if met else "**missed**"
 
 
@@ -72,7 +73,7 @@ def identity_markdown() -> str:
         [*rows, total],
         [
             f"Identity switches. Goal: none by `oks` where nobody is hidden for more than 1 s ({len(short)} scenes; in two more people",
-            f"leave the picture and return, which only looks can tell): {worst} without and with pictures, {_verdict(worst == 0)}.",
+            f"leave the picture and return, which only looks can tell): {worst} without and with pictures, {verdict(worst == 0)}.",
         ],
     )
 
@@ -123,7 +124,7 @@ def mot_markdown() -> str:
         rows,
         [
             "TUD-Stadtmitte, 179 frames, 10 people, boxes only (its detections have no joints). Goal: at or above `trackers`' ByteTrack in",
-            f"HOTA, MOTA and IDF1: {', '.join(best) or 'none'} {_verdict(bool(best))}"
+            f"HOTA, MOTA and IDF1: {', '.join(best) or 'none'} {verdict(bool(best))}"
             + (f"; below it: {', '.join(below)}." if below else "."),
         ],
     )
@@ -164,13 +165,13 @@ def return_markdown() -> str:
 
 
 # --- looks on recordings ------------------------------------------------------------------------------
-_WINDOW_FRAMES, _STEP = 30, 6
+_STRIDE, _WINDOW_FRAMES, _STEP = 3, 10, 2
 
 
 def _people_of(path: Path, detector: Any) -> dict[str, dict[str, list[tuple[np.ndarray, Poses]]]]:
     """Person -> "then", "now" -> pictures with the person, from the first and the last second of seeing them."""
     tracker, seen = create_tracker("oks", with_reid=False), defaultdict(list)
-    with open_source(path) as source:
+    with open_source(path, stride=_STRIDE) as source:
         detector.forget(path.stem)
         for frame in source:
             poses = tracker.update(detector.detect([frame.image], stream_ids=[path.stem])[0], timestamp_s=frame.timestamp_s)
@@ -268,7 +269,19 @@ def cost_markdown() -> str:
     rows = cost_rows()
     ratio = {row["tracker"]: row["ultralytics' ByteTrack takes"] for row in rows if row["people"] == 20}
     worst = min(v for k, v in ratio.items() if k in bench.OURS)
-    return markdown(rows, [f"Goal: at 20 people at most a third of its cost; the dearest takes 1/{worst:.2f}: {_verdict(worst >= 3)}."])
+    return markdown(rows, [f"Goal: at 20 people at most a third of its cost; the dearest takes 1/{worst:.2f}: {verdict(worst >= 3)}."])
+
+
+def section() -> str:
+    """All tables but that of cost, as a part of docs/ACCURACY.md."""
+    return "\n".join(
+        [
+            f"## Identity\n\n{identity_markdown()}",
+            f"### MOT Challenge's scores\n\n{mot_markdown()}",
+            f"### People who return\n\n{return_markdown()}",
+            f"### Looks on recordings\n\n{looks_markdown()}",
+        ]
+    )
 
 
 TABLES: dict[str, Callable[[], str]] = {

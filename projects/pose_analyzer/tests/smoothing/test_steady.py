@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pose_analyzer.smoothing import SteadyPoseFilter
@@ -81,3 +81,37 @@ def test_white_noise_keeps_its_size_in_the_third_difference_whatever_the_times()
     rng = np.random.default_rng(5)
     t = np.cumsum(rng.uniform(0.01, 0.2, (20000, 4)), axis=1)
     assert np.sqrt((third_difference(rng.normal(size=(20000, 4, 1)), t) ** 2).mean()) == pytest.approx(1.0, rel=0.03)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    steps=st.lists(st.sampled_from([1 / 240, 1 / 60, 1 / 30, 1 / 30, 1 / 30, 0.2, 0.7, 1.0]), min_size=8, max_size=40),
+    people=st.integers(1, 3),
+    holes=st.sampled_from([0.0, 0.05]),
+    metres=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_points_that_share_their_times_are_filtered_as_those_that_do_not(steps, people, holes, metres, seed):
+    rng = np.random.default_rng(seed)
+    short, general = SteadyPoseFilter(), SteadyPoseFilter()
+    xy, world, now = rng.normal(300, 60, (people, 17, 2)), rng.normal(size=(people, 17, 3)), 0.0
+    for step in steps:
+        now += step
+        xy = xy + rng.normal(0, rng.choice([0.3, 8.0]), xy.shape)
+        seen = np.where(rng.random((people, 17, 1)) < holes, np.nan, xy)
+        poses = Poses(
+            boxes_xyxy=np.tile([0, 0, 200, HEIGHT], (people, 1)),
+            scores=np.ones(people),
+            keypoints_xy=seen,
+            keypoint_confidence=~np.isnan(seen[..., 0]),
+            world_xyz_m=world + rng.normal(0, 0.01, world.shape) if metres else None,
+            track_ids=np.arange(people) + 1,
+            skeleton=COCO_17,
+        )
+        a = short.update(poses, timestamp_s=now)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(SteadyPoseFilter, "_step_together", lambda self, x, at, height, times: self._step_apart(x, at, height))
+            b = general.update(poses, timestamp_s=now)
+        np.testing.assert_allclose(a.keypoints_xy, b.keypoints_xy, rtol=1e-6, atol=1e-4)
+        if metres:
+            np.testing.assert_allclose(a.world_xyz_m, b.world_xyz_m, rtol=1e-6, atol=1e-6)

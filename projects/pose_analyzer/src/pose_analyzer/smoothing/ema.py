@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pose_analyzer.smoothing.tracks import Array, MemoryFilter, Slots, Space, Step, TrackMemory, require_positive, space_fields
+from pose_analyzer.smoothing.tracks import Array, MemoryFilter, Slots, Space, TrackMemory, filter_spaces, require_positive, space_fields
 from shared_utils.data_models import Poses
 
 
@@ -34,8 +34,8 @@ class EmaPoseFilter(MemoryFilter):
         self._time_constant_s = time_constant_s
         self._memory = TrackMemory(max_gap_s, space_fields(lambda d: {"value": ((d,), np.nan), "seen_s": ((), np.nan)}))
 
-    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
-        return lambda x, space, _: self._step(x, slots, space)
+    def _moved(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> dict[str, NDArray[np.float32]]:
+        return filter_spaces(poses, rows, lambda x, space, _: self._step(x, slots, space))
 
     def _step(self, x: Array, slots: Slots, space: Space) -> Array:
         values, seen_s = self._memory[f"{space}_value"], self._memory[f"{space}_seen_s"]

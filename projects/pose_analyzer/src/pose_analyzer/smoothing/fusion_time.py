@@ -10,8 +10,8 @@ from pose_analyzer.smoothing.tracks import (
     MemoryFilter,
     Slots,
     Space,
-    Step,
     TrackMemory,
+    filter_spaces,
     require_finite_at_least,
     require_positive,
     space_fields,
@@ -47,9 +47,9 @@ class ExponentialFusionFilter(MemoryFilter):
         self._time_constant_s, self._power = time_constant_s, power
         self._memory = TrackMemory(max_gap_s, space_fields(lambda d: {"sum": ((d,), 0.0), "weight": ((), 0.0), "seen_s": ((), np.nan)}))
 
-    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
+    def _moved(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> dict[str, NDArray[np.float32]]:
         weight = _weights(poses.keypoint_confidence[rows], self._power)
-        return lambda x, space, _: self._step(x, slots, space, weight)
+        return filter_spaces(poses, rows, lambda x, space, _: self._step(x, slots, space, weight))
 
     def _step(self, x: Array, slots: Slots, space: Space, weight: Array) -> Array:
         sums, weights, seen_s = (self._memory[f"{space}_{name}"] for name in ("sum", "weight", "seen_s"))
@@ -96,9 +96,9 @@ class TemporalFusionFilter(MemoryFilter):
             max_gap_s, space_fields(lambda d: {"past": ((n, d), 0.0), "past_s": ((n,), -np.inf), "past_weight": ((n,), 0.0)})
         )
 
-    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
+    def _moved(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> dict[str, NDArray[np.float32]]:
         weight = _weights(poses.keypoint_confidence[rows], self._power)
-        return lambda x, space, _: self._step(x, slots, space, weight)
+        return filter_spaces(poses, rows, lambda x, space, _: self._step(x, slots, space, weight))
 
     def _step(self, x: Array, slots: Slots, space: Space, weight: Array) -> Array:
         past, past_s, past_weight = (self._memory[f"{space}_{name}"] for name in ("past", "past_s", "past_weight"))

@@ -20,8 +20,8 @@ from pose_analyzer.smoothing.tracks import (
     MemoryFilter,
     Slots,
     Space,
-    Step,
     TrackMemory,
+    filter_spaces,
     keypoint_sigma,
     require_finite_at_least,
     require_positive,
@@ -125,11 +125,11 @@ class KalmanPoseFilter(MemoryFilter):
             space_fields(lambda d: {"mean": ((n, d), 0.0), "cov": ((n, n), 0.0), "at_s": ((), np.nan), "seen_s": ((), np.nan)}),
         )
 
-    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
+    def _moved(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> dict[str, NDArray[np.float32]]:
         def step(x: Array, space: Space, height: Array) -> Array:
             return self._step(x, slots, space, height, keypoint_sigma(poses, rows, height, self._noise_sizes))
 
-        return step
+        return filter_spaces(poses, rows, step)
 
     def state(self, track_id: int) -> tuple[Array, Array] | None:
         """Mean (k, order, 2) and covariance (k, order, order) of a track in px and s; None for an unknown track."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,13 +141,15 @@ Step = Callable[[Array, Space, Array], Array]
 
 
 class MemoryFilter(ABC):
-    """A `PoseFilter` over a `TrackMemory`: what such filters share, around the step in which they differ."""
+    """A `PoseFilter` over a `TrackMemory`: what such filters share, around the one step in which they differ."""
 
     _memory: TrackMemory
+    _between_readings: ClassVar[bool] = False
+    """Whether every result lies between what was read and what was given before, so that it needs no validation."""
 
     @abstractmethod
-    def _step_for(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> Step:
-        """The filter step of one frame, for (m,) rows of `poses` that are remembered in (m,) slots."""
+    def _moved(self, poses: Poses, rows: NDArray[np.intp], slots: Slots) -> dict[str, NDArray[np.float32]]:
+        """`keypoints_xy` and `world_xyz_m` of everybody, filtered for the (m,) rows, which are remembered in (m,) slots."""
 
     def update(self, poses: Poses, *, timestamp_s: float) -> Poses:
         """The same people with `keypoints_xy` and `world_xyz_m` filtered.
@@ -163,7 +165,8 @@ class MemoryFilter(ABC):
         if taken is None or not len(taken[0]):
             return poses
         rows, slots = taken
-        return filter_spaces(poses, rows, self._step_for(poses, rows, slots))
+        moved = self._moved(poses, rows, slots)
+        return with_positions(poses, moved) if self._between_readings else poses.replace(**moved)
 
     def forget(self, track_id: int) -> None:
         """Drop the state of one track; unknown ids are ignored."""
@@ -192,27 +195,29 @@ def body_height_px(poses: Poses, rows: NDArray[np.intp] | slice | None = None) -
     return np.maximum((boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0), 1.0)
 
 
-def filter_spaces(poses: Poses, rows: NDArray[np.intp], step: Step) -> Poses:
+def filter_spaces(poses: Poses, rows: NDArray[np.intp], step: Step) -> dict[str, NDArray[np.float32]]:
     """Run one filter step on pixels and, where there are any, on metric landmarks.
 
     Args:
         poses: n people.
-        rows: (m,) those to filter.
+        rows: (m,) those to filter, in order.
         step: Of the filter.
+
+    Returns:
+        `keypoints_xy` and, where there are any, `world_xyz_m` of all n people.
     """
-    if not len(rows):
-        return poses
-    changes = {}
-    heights: dict[Space, Array] = {"px": body_height_px(poses, rows)[:, None], "m": np.full((len(rows), 1), NOMINAL_HEIGHT_M)}
-    spaces: tuple[tuple[str, Space], ...] = (("keypoints_xy", "px"), ("world_xyz_m", "m"))
-    for name, space in spaces:
-        values = getattr(poses, name)
-        if values is None:
-            continue
-        out = values.copy()
-        out[rows] = step(values[rows].astype(np.float64), space, heights[space])
-        changes[name] = out
-    return poses.replace(**changes)
+    moved = {"keypoints_xy": _filtered(poses.keypoints_xy, rows, step, "px", body_height_px(poses, rows)[:, None])}
+    if poses.world_xyz_m is not None:
+        moved["world_xyz_m"] = _filtered(poses.world_xyz_m, rows, step, "m", np.full((len(rows), 1), NOMINAL_HEIGHT_M))
+    return moved
+
+
+def _filtered(values: NDArray[np.float32], rows: NDArray[np.intp], step: Step, space: Space, height: Array) -> NDArray[np.float32]:
+    if len(rows) == len(values):
+        return step(values.astype(np.float64), space, height).astype(np.float32)
+    out = values.copy()
+    out[rows] = step(values[rows].astype(np.float64), space, height)
+    return out
 
 
 def keypoint_sigma(poses: Poses, rows: NDArray[np.intp], height: Array, noise_sizes: float) -> Array:
