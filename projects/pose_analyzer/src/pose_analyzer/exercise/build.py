@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -43,7 +43,9 @@ class _Led(NamedTuple):
     poses: Array | None
 
 
-def build_reference(repetitions: Sequence[Repetition], profile: ExerciseProfile, *, source: str) -> Reference:
+def build_reference(
+    repetitions: Sequence[Repetition], profile: ExerciseProfile, *, source: str, leave_out: Collection[str] = ()
+) -> Reference:
     """A reference from good repetitions, of any number of people and from any number of views.
 
     Views are 15 degrees apart; one needs three repetitions seen from there, and uses those of its neighbours, too. What changes with
@@ -55,6 +57,7 @@ def build_reference(repetitions: Sequence[Repetition], profile: ExerciseProfile,
         repetitions: Good ones only.
         profile: The exercise.
         source: Where they come from, one sentence.
+        leave_out: Features (`FORM_FEATURES`) that the repetitions do not stand for.
 
     Raises:
         ExerciseError: No view has three repetitions.
@@ -63,7 +66,7 @@ def build_reference(repetitions: Sequence[Repetition], profile: ExerciseProfile,
     led = [_Led(r.curves(), r.even_curves(), r.azimuth_deg, r.poses(POSE_SAMPLES)) for r in turned if math.isfinite(r.azimuth_deg)]
     middles = {VIEW_STEP_DEG * round(r.azimuth_deg / VIEW_STEP_DEG) for r in led}
     near = {a: [r for r in led if abs(r.azimuth_deg - a) <= _REACH_DEG] for a in sorted(middles)}
-    views = (_view(azimuth, rows) for azimuth, rows in near.items() if len(rows) >= _LEAST_REPETITIONS)
+    views = (_view(azimuth, rows, leave_out) for azimuth, rows in near.items() if len(rows) >= _LEAST_REPETITIONS)
     views = tuple(v for v in views if v.features)
     if not views:
         raise ExerciseError(
@@ -78,9 +81,10 @@ def with_limits(reference: Reference, limits: dict[str, float]) -> Reference:
     return replace(reference, limits=limits)
 
 
-def _view(azimuth_deg: float, rows: Sequence[_Led]) -> ReferenceView:
+def _view(azimuth_deg: float, rows: Sequence[_Led], leave_out: Collection[str]) -> ReferenceView:
     stack = np.stack([r.curves for r in rows])
-    shown = np.flatnonzero(np.isfinite(stack).all(1).mean(0) >= _LEAST_SHOWN)
+    wanted = np.array([name not in leave_out for name in FORM_FEATURES])
+    shown = np.flatnonzero(wanted & (np.isfinite(stack).all(1).mean(0) >= _LEAST_SHOWN))
     # What one repetition does not show is as in the others.
     stack = stack[..., shown]
     filled = np.where(np.isfinite(stack), stack, nanmean(stack, 0)[None])

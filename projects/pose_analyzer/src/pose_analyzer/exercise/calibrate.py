@@ -13,6 +13,7 @@ import numpy as np
 
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise.build import build_reference
+from pose_analyzer.exercise.features import FORM_FEATURES
 from pose_analyzer.exercise.findings import FormScore
 from pose_analyzer.exercise.judgement import judge
 from pose_analyzer.exercise.profile import ExerciseProfile
@@ -55,10 +56,12 @@ def _limits(scores: Sequence[FormScore]) -> dict[str, float]:
 def held_out_scores(reference: Reference, people: Sequence[Sequence[Repetition]], profile: ExerciseProfile) -> list[FormScore]:
     """Of every repetition, by a reference without its person."""
     out: list[FormScore] = []
+    known = {name for v in reference.views for name in v.features}
+    leave_out = [name for name in FORM_FEATURES if name not in known]
     for fold in range(min(_FOLDS, len(people))):
         others = [r for i, rows in enumerate(people) if i % _FOLDS != fold for r in rows]
         try:
-            without = build_reference(others, profile, source="others")
+            without = build_reference(others, profile, source="others", leave_out=leave_out)
         except ExerciseError:
             continue
         without = replace(without, views=tuple(_grafted(v, reference) for v in without.views))

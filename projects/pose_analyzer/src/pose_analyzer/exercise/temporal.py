@@ -104,7 +104,9 @@ class TemporalAnalyzer:
         self.stream_id = stream_id
         self.matches: list[Match] = []
         self._cooldown_s, self._slack = cooldown_s, slack
-        self._people: dict[int, _Spring] = {}
+        # Where the leading side may be the farther one, both are tried.
+        self._ways = (False, True) if any(v.azimuth_deg < 0 for v in reference.views) else (None,)
+        self._people: dict[int, list[_Spring]] = {}
         self._told_s: dict[int, float] = {}
         self._last_s = -math.inf
 
@@ -130,7 +132,7 @@ class TemporalAnalyzer:
         elif timestamp_s <= self._last_s:
             return []
         self._last_s = timestamp_s
-        for track_id in [t for t, s in self._people.items() if s.last_s < timestamp_s - self.profile.max_gap_s]:
+        for track_id in [t for t, s in self._people.items() if s[0].last_s < timestamp_s - self.profile.max_gap_s]:
             del self._people[track_id]
         rows = np.flatnonzero(poses.track_ids >= 0)
         if not len(rows):
@@ -139,22 +141,33 @@ class TemporalAnalyzer:
         features, directions = form_features(people), facing(people)
         events: list[Event] = []
         for i, track_id in enumerate(people.track_ids.tolist()):
-            spring = self._people.setdefault(track_id, _Spring(self.reference, self._slack))
-            done = spring.update(features[i], directions[i], timestamp_s, frame_index)
-            if done is not None:
-                events += self._told(self._match(track_id, spring, *done))
+            if track_id not in self._people:
+                self._people[track_id] = [_Spring(self.reference, self._slack, way) for way in self._ways]
+            springs = self._people[track_id]
+            done = [(s, s.update(features[i], directions[i], timestamp_s, frame_index)) for s in springs]
+            found = [m for s, over in done if over is not None and (m := self._match(track_id, s, *over)) is not None]
+            if found:
+                best = min(found, key=lambda m: m.distance)
+                for s in springs:
+                    s.use_up(best.end_s)
+                events += self._told(best)
         return events
 
     def phase(self, track_id: int) -> str:
         """The profile's name of the phase a person is in, "" when nothing of the reference fits."""
-        spring = self._people.get(track_id)
+        spring = self._nearest(track_id)
         name = "" if spring is None else spring.phase
         return self.profile.phases[name] if name else ""
 
     def distance(self, track_id: int) -> float:
         """Distance per step of the best partial match that ends now, in scales; NaN when there is none."""
-        spring = self._people.get(track_id)
+        spring = self._nearest(track_id)
         return math.nan if spring is None else spring.distance
+
+    def _nearest(self, track_id: int) -> _Spring | None:
+        """The way of looking at a person that fits best now."""
+        springs = self._people.get(track_id, [])
+        return min(springs, key=lambda s: s.distance if math.isfinite(s.distance) else math.inf, default=None)
 
     def _match(self, track_id: int, spring: _Spring, view: ReferenceView, start_s: float, end_s: float) -> Match | None:
         kept = [r for r in spring.rows if start_s <= r[0] <= end_s]
@@ -178,9 +191,7 @@ class TemporalAnalyzer:
             view_deg=view.azimuth_deg,
         )
 
-    def _told(self, match: Match | None) -> list[Event]:
-        if match is None:
-            return []
+    def _told(self, match: Match) -> list[Event]:
         self.matches.append(match)
         if not match.unusual or match.end_s < self._told_s.get(match.track_id, -math.inf) + self._cooldown_s:
             return []
@@ -225,8 +236,8 @@ def _phases_of(mean: Array) -> list[str]:
 class _Spring:
     """One person's column of the warping matrix."""
 
-    def __init__(self, reference: Reference, slack: float) -> None:
-        self._reference, self._slack = reference, slack
+    def __init__(self, reference: Reference, slack: float, way: bool | None) -> None:
+        self._reference, self._slack, self._way = reference, slack, way
         usual = reference.durations_s.get("all")
         self._usual_s = math.exp(usual[0]) if usual else 1.0
         self._least_s = _LEAST_SHARE * self._usual_s
@@ -295,7 +306,7 @@ class _Spring:
         if current is not None and abs(current.azimuth_deg - turned) <= _KEEP_VIEW_DEG:
             self.mean = current.mean_at(turned)
             return False
-        mirrored = azimuth < 0 and not any(v.azimuth_deg < 0 for v in self._reference.views)
+        mirrored = azimuth < 0 if self._way is None else self._way
         turned = -azimuth if mirrored else azimuth
         chosen = self._reference.view(turned)
         if chosen is current and mirrored == self._mirrored:
@@ -338,8 +349,10 @@ class _Spring:
         better = (self._start <= ended_s) & (self._cost < least**2 * np.maximum(self._length, 1.0))
         if better[:-1].any() and time_s - ended_s < self._usual_s:
             return None
-        self._best = None
-        # Ways that began within the match are used up.
-        used = self._start <= ended_s
-        self._cost[used] = np.inf
+        self.use_up(ended_s)
         return view, begun_s, ended_s
+
+    def use_up(self, ended_s: float) -> None:
+        """What began within a match is no other one."""
+        self._best = None
+        self._cost[self._start <= ended_s] = np.inf

@@ -13,6 +13,7 @@ from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise.build import FaultySet, build_reference, with_signatures
 from pose_analyzer.exercise.calibrate import calibrated
 from pose_analyzer.exercise.evidence import evidence_picture, stacked
+from pose_analyzer.exercise.features import FORM_FEATURES
 from pose_analyzer.exercise.findings import Finding, FormScore
 from pose_analyzer.exercise.judgement import judge
 from pose_analyzer.exercise.profile import ExerciseProfile, load_profile
@@ -30,6 +31,11 @@ EXERCISES = (
     "squat", "bicep_curl", "lunge", "deadlift", "overhead_press", "push_up", "hammer_curl", "lateral_raise", "sit_up", "jumping_jack",
     "pull_up",
 )  # fmt: skip
+STANDS_FOR = {
+    "barbell_squat": ("squat", ("elbow", "shoulder", "wrist", "neck")),
+    "push_up_incline": ("push_up", ("trunk_lean", "shank_lean", "tilt")),
+}
+"""What the athlete cannot show -> the exercise that is the same but for the features with these words in their names."""
 _SIGNATURE_DEG = {
     "knee_valgus_deg": 15.0,
     "forward_lean_deg": 15.0,
@@ -55,9 +61,11 @@ def athlete_reference(exercise: str, *, people: int = 4, folder: Path | None = N
     Raises:
         ExerciseError: The athlete does not know the exercise, or it is held.
     """
+    wanted, (exercise, other) = exercise, STANDS_FOR.get(exercise, (exercise, ()))
     if exercise not in EXERCISES:
         raise ExerciseError(f"the athlete cannot show {exercise!r} by repetitions; build its reference --from a clip of good ones")
-    profile, studio = load_profile(exercise), Studio(folder)
+    leave_out = [name for name in FORM_FEATURES if any(word in name for word in other)]
+    profile, studio = load_profile(wanted), Studio(folder)
     takes = good_takes(exercise, people)
     twins = _faulty_takes(exercise, takes)
     filmed: dict[str, list[Repetition]] = {}
@@ -68,7 +76,8 @@ def athlete_reference(exercise: str, *, people: int = 4, folder: Path | None = N
     studio.close()
     persons = [filmed[t.key] for t in takes if filmed[t.key]]
     source = f"athlete, filmed and detected: {len(persons)} people from {len(azimuths(exercise))} directions"
-    reference = build_reference([r for rows in persons for r in rows], profile, source=source)
+    source += f"; {exercise.replace('_', ' ')}s stand for it, but for {', '.join(other)}" if other else ""
+    reference = build_reference([r for rows in persons for r in rows], profile, source=source, leave_out=leave_out)
     for fault, sets in _seen_without_pictures(exercise).items():
         reference = with_signatures(reference, {fault: sets}, profile)
     pairs = [FaultySet(filmed[t.key], filmed[_good(t).key], _FILMED_DEG) for t in twins]
