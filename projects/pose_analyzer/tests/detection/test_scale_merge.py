@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pose_analyzer.detection.scale.merge import body_px, merge_poses, similarities, without_known
+from pose_analyzer.detection.scale.merge import body_px, merge_poses, seen_again, similarities, without_known
 from shared_utils.data_models import Poses
 from shared_utils.skeletons import COCO_17
 
@@ -117,3 +117,10 @@ def test_known_people_and_their_parts_are_not_newcomers():
     readings = Poses.concatenate([fakes.body(305, 52, 395), fakes.body(310, 200, 150), fakes.body(700, 300, 60)])
     assert without_known(readings, known).boxes_xyxy[:, 1].tolist() == [300]
     assert len(without_known(readings, Poses.empty(COCO_17))) == 3
+
+
+def test_only_who_is_seen_again_in_the_same_posture_counts():
+    first = Poses.concatenate([fakes.body(300, 50, 100), fakes.body(700, 300, 60)])
+    second = Poses.concatenate([fakes.body(301, 50, 101), fakes.body(700, 330, 40)])
+    assert seen_again(second, first).boxes_xyxy[:, 1].tolist() == [50]
+    assert len(seen_again(second, Poses.empty(COCO_17))) == 0

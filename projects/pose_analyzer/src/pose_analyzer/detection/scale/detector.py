@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.detection.base import FollowingDetector, PoseDetector, check_images, in_waves
-from pose_analyzer.detection.scale.merge import body_px, merge_poses, without_known
+from pose_analyzer.detection.scale.merge import body_px, merge_poses, seen_again, without_known
 from pose_analyzer.detection.scale.search import ScaleMode, SearchPlan, StreamSearch
 from pose_analyzer.detection.scale.sizes import NEUTRAL, PROFILES, ScaleProfile
 from pose_analyzer.detection.scale.tiles import Tile
@@ -20,8 +20,6 @@ from shared_utils.skeletons import Skeleton
 
 Image = NDArray[np.uint8]
 
-# Looks at a newcomer in the whole picture: the first corrects where to look, the second measures.
-_LOOKS = 2
 _LEAST_PERSON_PX = 16.0
 
 
@@ -272,12 +270,11 @@ class MultiScaleDetector:
             self.inner.forget(names[i])
             self.inner.adopt(names[i], poses, width_px=width_px, height_px=height_px)
         images = [views[i].image for i in candidates]
-        seen = []
-        for _ in range(_LOOKS):
-            seen = self.inner.detect(images, stream_ids=list(names.values()))
+        # The first look corrects where to look, the second measures; on a thing the two do not agree.
+        first, second = (self.inner.detect(images, stream_ids=list(names.values())) for _ in range(2))
         for name in names.values():
             self.inner.forget(name)
-        return dict(zip(candidates, seen, strict=True))
+        return {i: seen_again(b, a) for i, a, b in zip(candidates, first, second, strict=True)}
 
     def _weighed(self, poses: Poses) -> Poses:
         return self._profile.weighed(poses, body_px(poses)) if len(poses) else poses

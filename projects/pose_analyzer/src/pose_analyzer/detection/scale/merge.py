@@ -106,6 +106,20 @@ def without_known(poses: Poses, known: Poses) -> Poses:
     return poses[~taken]
 
 
+def seen_again(poses: Poses, earlier: Poses) -> Poses:
+    """Those whose pose agrees with somebody's in an earlier reading of the same picture: people are found twice, things are not.
+
+    Args:
+        poses: n people.
+        earlier: m people.
+    """
+    if not len(poses) or not len(earlier):
+        return poses[:0]
+    both = Poses.concatenate([poses, earlier])
+    rest = np.arange(len(poses), len(both))
+    return poses[[bool((similarities(both, i, rest)[0] >= _SAME_PERSON).any()) for i in range(len(poses))]]
+
+
 def similarities(poses: Poses, leader: int, others: NDArray[np.intp]) -> tuple[Array, Array]:
     """(m,) object keypoint similarity 0..1 of one reading to others, as they are and with left and right exchanged.
 
