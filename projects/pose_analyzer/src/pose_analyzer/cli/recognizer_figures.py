@@ -73,16 +73,16 @@ def performed(movement: Movement, random: Random, *, seconds: float) -> tuple[Ar
 
     Somebody stands (or hangs, or lies) ready for a while in a third of the performances.
     """
-    n = round(seconds * RATE_HZ)
-    if movement.seconds is None:
-        clocks, active = np.ones((5, n)), np.ones(n)
-    else:
-        clocks, active = _clocks(movement, random, n)
+    path, clock, active = path_of(movement, random, round(seconds * RATE_HZ))
+    joints = figure(path, random, anchor=movement.anchor, arms_with_trunk=movement.arms_with_trunk, lift=movement.hop * _bump(clock))
+    return joints, active
+
+
+def path_of(movement: Movement, random: Random, n: int) -> tuple[Array, Array, Array]:
+    """(n, s) postures, (n,) progress of the trunk and (n,) how much was moving."""
+    clocks, active = (np.ones((5, n)), np.ones(n)) if movement.seconds is None else _clocks(movement, random, n)
     path = movement.rest + (movement.work - movement.rest) * clocks[_CLOCK].T
-    path = path + _sway(random, n, len(SLOTS)) * random.uniform(0.5, 3.0)
-    return figure(
-        path, random, anchor=movement.anchor, arms_with_trunk=movement.arms_with_trunk, lift=movement.hop * _bump(clocks[0])
-    ), active
+    return path + sway(random, n) * random.uniform(0.5, 3.0), clocks[0], active
 
 
 def figure(path: Array, random: Random, *, anchor: str = "feet", arms_with_trunk: bool = False, lift: Array | None = None) -> Array:
@@ -155,9 +155,9 @@ def wandering(random: Random, n: int, *, hz: float) -> Array:
     return wave / max(float(np.sqrt((strength**2).sum() / 2)), 1e-6)
 
 
-def _sway(random: Random, n: int, columns: int) -> Array:
-    """(n, columns) what is never quite still."""
-    return np.stack([wandering(random, n, hz=0.4) for _ in range(columns)], axis=1)
+def sway(random: Random, n: int, *, hz: float = 0.4) -> Array:
+    """(n, s) what is never quite still."""
+    return np.stack([wandering(random, n, hz=hz) for _ in SLOTS], axis=1)
 
 
 def _ease(x: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The styles of every exercise that the recogniser learns from, and what it has to call unknown, as movements of a stick figure.
+"""The styles of every exercise that the recogniser learns from, as movements of a stick figure.
 
 Ranges come from how people do these exercises: from half to full depth, with bar, dumbbells or nothing, one arm, both or in turn, on the
 floor, a bench or a chair. Each function draws one style.
@@ -11,12 +11,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from pose_analyzer.cli.recognizer_figures import RATE_HZ, SLOTS, Array, Movement, Random, figure, performed, posture, wandering
+from pose_analyzer.cli.recognizer_figures import SLOTS, Array, Movement, Random, posture
 
-_TURNS = ("both", "both", "both", "left", "right", "alternating")
+TURNS = ("both", "both", "both", "left", "right", "alternating")
 
 
-def _standing(random: Random) -> Array:
+def standing(random: Random) -> Array:
     """Somebody on two feet, arms hanging, with a habit of their own."""
     stance, knees = random.uniform(0, 12), random.uniform(0, 15)
     base = posture(trunk=random.uniform(-4, 10), head=random.normal(5, 12), roll=random.normal(0, 2))
@@ -24,20 +24,22 @@ def _standing(random: Random) -> Array:
     return posture(base, arm_pitch=random.uniform(-10, 15), arm_out=random.uniform(3, 18), fore_pitch=random.uniform(5, 35), fore_out=5.0)
 
 
-def _sitting(random: Random) -> Array:
-    base = posture(_standing(random), trunk=random.uniform(-15, 12))
+def sitting(random: Random) -> Array:
+    """Somebody on a chair or a bench."""
+    base = posture(standing(random), trunk=random.uniform(-15, 12))
     out = random.uniform(0, 25)
     return posture(base, thigh_pitch=random.uniform(75, 95), thigh_out=out, shank_pitch=random.uniform(-20, 15), shank_out=out * 0.5)
 
 
-def _on_feet(random: Random, sitting: float = 0.2) -> Array:
-    return _sitting(random) if random.random() < sitting else _standing(random)
+def on_feet(random: Random, share_sitting: float = 0.2) -> Array:
+    """Somebody standing, or (in a share of cases) sitting."""
+    return sitting(random) if random.random() < share_sitting else standing(random)
 
 
-def _arms_at(random: Random, base: Array) -> tuple[Array, bool]:
+def arms_at(random: Random, base: Array) -> tuple[Array, bool]:
     """Arms as they may be while the legs work; whether they turn with the trunk."""
     u = random.uniform
-    style = random.integers(9)
+    style = random.integers(10)
     if style == 0:  # a bar on the back
         out = u(15, 60)
         return posture(base, arm_pitch=u(-55, -5), arm_out=out, fore_pitch=u(140, 200), fore_out=u(-5, out)), True
@@ -70,7 +72,7 @@ def _like_arms(target: Array, source: Array) -> Array:
 def squat(random: Random) -> Movement:
     """Both knees bend, from a quarter squat to the floor; the arms are anywhere."""
     u = random.uniform
-    rest, with_trunk = _arms_at(random, _standing(random))
+    rest, with_trunk = arms_at(random, standing(random))
     knee = u(60, 145)
     shin = knee * u(0.12, 0.38)
     out = u(3, 35)
@@ -86,10 +88,10 @@ def squat(random: Random) -> Movement:
 def lunge(random: Random) -> Movement:
     """One leg forward, the rear knee sinks: on the spot, stepping forward or back, the same leg or both in turn."""
     u = random.uniform
-    standing, with_trunk = _arms_at(random, _standing(random))
+    upright, with_trunk = arms_at(random, standing(random))
     front, rear = ((0, 1), (1, 0))[random.integers(2)]
     if random.random() < 0.4:
-        standing, with_trunk = posture(standing, arm_pitch=u(-8, 10), arm_out=u(2, 12), fore_pitch=u(-5, 15), fore_out=u(0, 8)), False
+        upright, with_trunk = posture(upright, arm_pitch=u(-8, 10), arm_out=u(2, 12), fore_pitch=u(-5, 15), fore_out=u(0, 8)), False
 
     def legs(base: Array, front_knee: float, front_shin: float, rear_thigh: float, rear_knee: float) -> Array:
         thigh, shank = np.empty(2), np.empty(2)
@@ -97,9 +99,9 @@ def lunge(random: Random) -> Movement:
         shank[[front, rear]] = -front_shin, -rear_thigh - rear_knee
         return posture(base, thigh_pitch=(thigh[0], thigh[1]), shank_pitch=(shank[0], shank[1]), thigh_out=u(0, 5), shank_out=0.0)
 
-    work = legs(posture(standing, trunk=u(0, 25)), u(65, 115), u(-5, 25), u(-5, 25), u(60, 105))
-    split = legs(standing, u(10, 35), u(-10, 10), u(15, 35), u(5, 30))
-    rest = split if random.random() < 0.5 else standing
+    work = legs(posture(upright, trunk=u(0, 25)), u(65, 115), u(-5, 25), u(-5, 25), u(60, 105))
+    split = legs(upright, u(10, 35), u(-10, 10), u(15, 35), u(5, 30))
+    rest = split if random.random() < 0.5 else upright
     return Movement(rest=rest, work=work, seconds=(1.2, 5.0), arms_with_trunk=with_trunk)
 
 
@@ -108,7 +110,7 @@ def deadlift(random: Random) -> Movement:
     u = random.uniform
     out = u(0, 40) if random.random() < 0.3 else u(0, 12)
     arms = {"arm_out": u(0, 12), "fore_out": u(-5, 8)}
-    rest = posture(_standing(random), trunk=u(-6, 8), thigh_out=out, shank_out=out, arm_pitch=u(-5, 12), fore_pitch=u(0, 20), **arms)
+    rest = posture(standing(random), trunk=u(-6, 8), thigh_out=out, shank_out=out, arm_pitch=u(-5, 12), fore_pitch=u(0, 20), **arms)
     knee = u(5, 85)
     shin = knee * u(-0.05, 0.3)
     hang = u(-12, 15)
@@ -118,7 +120,7 @@ def deadlift(random: Random) -> Movement:
     return Movement(rest=rest, work=work, seconds=(1.8, 8.0))
 
 
-def _propped(random: Random, *, slope: float, knees: bool) -> Array:
+def propped(random: Random, *, slope: float, knees: bool) -> Array:
     """A straight body, face down, `slope` degrees of rise from feet to shoulders."""
     u = random.uniform
     pitch = 90.0 - slope
@@ -136,7 +138,7 @@ def push_up(random: Random, *, incline: bool | None = None) -> Movement:
     knees = incline is not True and random.random() < 0.25
     # On the floor an arm's length lifts the shoulders by some 18 degrees over the toes, and by 30 over the knees.
     rise = u(28, 55) if incline else u(20, 36) if knees else u(12, 24) if random.random() < 0.75 else u(-15, 12)
-    top = _propped(random, slope=rise, knees=knees)
+    top = propped(random, slope=rise, knees=knees)
     straight, flare, width = u(-15, 12), u(5, 80), u(0, 20)
     top = posture(top, arm_pitch=straight, arm_out=width, fore_pitch=straight + u(0, 15), fore_out=width)
     elbow = u(55, 120)
@@ -178,7 +180,7 @@ def bench_press(random: Random) -> Movement:
 def bicep_curl(random: Random) -> Movement:
     """The elbows bend, the upper arms stay about where they hang; standing, sitting, on a slope; one arm, both, in turn."""
     u = random.uniform
-    base = _on_feet(random)
+    base = on_feet(random)
     upper = u(30, 65) if random.random() < 0.15 else u(-18, 20)
     out, low, high = u(0, 20), u(0, 50), u(95, 155)
     rest = posture(base, arm_pitch=upper, arm_out=out, fore_pitch=upper + low, fore_out=u(-10, 15))
@@ -186,13 +188,13 @@ def bicep_curl(random: Random) -> Movement:
     work = posture(rest, arm_pitch=upper, arm_out=out, fore_pitch=upper + high, fore_out=u(-30, 20))
     if random.random() < 0.15:
         work = posture(work, trunk=work[0] - u(0, 15))
-    return Movement(rest=rest, work=work, arms=str(random.choice(_TURNS)), seconds=(1.2, 6.0))
+    return Movement(rest=rest, work=work, arms=str(random.choice(TURNS)), seconds=(1.2, 6.0))
 
 
 def overhead_press(random: Random) -> Movement:
     """From the shoulders to overhead, standing or sitting, bar or dumbbells, one arm or both."""
     u = random.uniform
-    base = _on_feet(random, 0.35)
+    base = on_feet(random, 0.35)
     wide = random.random() < 0.6
     pitch, out = (u(-10, 30), u(35, 95)) if wide else (u(10, 70), u(5, 35))
     rest = posture(base, arm_pitch=pitch, arm_out=out, fore_pitch=u(150, 190), fore_out=u(-15, 20))
@@ -203,25 +205,25 @@ def overhead_press(random: Random) -> Movement:
         work = posture(rest, arm_pitch=u(-10, 10), arm_out=u(150, 175), fore_pitch=u(170, 190), fore_out=u(-20, 10))
     if random.random() < 0.2:
         work = posture(work, thigh_pitch=u(0, 5), shank_pitch=-u(0, 5))
-    return Movement(rest=rest, work=work, arms=str(random.choice(_TURNS)), seconds=(1.0, 5.0))
+    return Movement(rest=rest, work=work, arms=str(random.choice(TURNS)), seconds=(1.0, 5.0))
 
 
 def lateral_raise(random: Random) -> Movement:
     """Nearly straight arms to the sides up to about the shoulders' height, one or both."""
     u = random.uniform
-    base = _on_feet(random)
+    base = on_feet(random)
     bend, ahead = u(0, 45), u(-5, 25)
     rest = posture(base, arm_pitch=u(-5, 20), arm_out=u(3, 20), fore_pitch=u(0, 20) + 0.5 * bend, fore_out=u(-10, 12))
     out = u(60, 115)
     work = posture(rest, arm_pitch=ahead, arm_out=out, fore_pitch=ahead + bend, fore_out=out - u(0, 25))
-    return Movement(rest=rest, work=work, arms=str(random.choice(_TURNS)), seconds=(1.2, 5.0))
+    return Movement(rest=rest, work=work, arms=str(random.choice(TURNS)), seconds=(1.2, 5.0))
 
 
 def jumping_jack(random: Random) -> Movement:
     """Arms overhead and feet apart and back, jumped or stepped."""
     u = random.uniform
     rest = posture(
-        _standing(random),
+        standing(random),
         arm_pitch=u(-5, 12),
         arm_out=u(5, 20),
         fore_pitch=u(0, 15),
@@ -282,7 +284,7 @@ def plank(random: Random) -> Movement:
     if random.random() < 0.4:
         held = posture(push_up(random).rest)
     else:
-        held = _propped(random, slope=u(-3, 14), knees=random.random() < 0.1)
+        held = propped(random, slope=u(-3, 14), knees=random.random() < 0.1)
         held = posture(held, arm_pitch=u(-18, 15), arm_out=u(0, 12), fore_pitch=u(70, 100), fore_out=u(-35, 10))
     return Movement(rest=held, work=held, anchor="hands", seconds=None)
 
@@ -290,7 +292,7 @@ def plank(random: Random) -> Movement:
 def wall_sit(random: Random) -> Movement:
     """Held with the back at a wall."""
     u = random.uniform
-    base, with_trunk = _arms_at(random, posture(_standing(random), trunk=u(-6, 8)))
+    base, with_trunk = arms_at(random, posture(standing(random), trunk=u(-6, 8)))
     held = posture(base, thigh_pitch=u(55, 95), shank_pitch=u(-12, 15), thigh_out=u(0, 20), shank_out=u(0, 12))
     return Movement(rest=held, work=held, seconds=None, arms_with_trunk=with_trunk)
 
@@ -305,135 +307,3 @@ EXERCISES: Mapping[str, Callable[[Random], Movement]] = MappingProxyType(
     }
 )
 """Label -> a way to do it."""
-
-
-# --- what is none of these ----------------------------------------------------------------------------
-def nothing(random: Random, *, seconds: float) -> Array:
-    """(t, 7, 2, 3) somebody who walks, runs, stands, sits, lies, talks, dances, boxes, kicks, or does an exercise that is not listed."""
-    style = random.integers(9)
-    if style <= 1:
-        return _gait(random, seconds)
-    if style <= 3:
-        return _talking(random, seconds) if style == 2 else _gesturing(random, seconds)
-    if style <= 5:
-        return _dancing(random, seconds, steady=style == 5)
-    if style == 6:
-        return _still(random, seconds)
-    return performed(_other(random), random, seconds=seconds)[0]
-
-
-def _gait(random: Random, seconds: float) -> Array:
-    """Walking, running, marching on the spot; the camera may follow."""
-    u, n = random.uniform, round(seconds * RATE_HZ)
-    run = random.random() < 0.35
-    phase = 2 * np.pi * (np.arange(n) / RATE_HZ * (u(1.2, 1.6) if run else u(0.6, 1.1)) + u())
-    path = np.tile(posture(_standing(random), trunk=u(0, 14) if run else u(-3, 8)), (n, 1))
-    swing, lift, arms, elbow = (u(25, 55), u(50, 110), u(20, 45), u(60, 110)) if run else (u(15, 35), u(30, 65), u(5, 35), u(5, 35))
-    if random.random() < 0.15:  # hands in pockets, a bag, a phone
-        arms = 2.0
-    for i, sign in enumerate((1.0, -1.0)):
-        step, side = sign * np.sin(phase), "lr"[i]
-        path[:, SLOTS.index(f"thigh_pitch_{side}")] = swing * (step + 0.3)
-        bend = 6 + lift * np.clip(sign * np.cos(phase), 0, 1) ** 1.5
-        path[:, SLOTS.index(f"shank_pitch_{side}")] = swing * (step + 0.3) - bend
-        path[:, SLOTS.index(f"arm_pitch_{side}")] = -arms * step
-        path[:, SLOTS.index(f"fore_pitch_{side}")] = -arms * step + elbow
-    joints = figure(path, random)
-    if random.random() < 0.6:  # along a path in any direction
-        heading, speed = u(0, 2 * np.pi), u(0.5, 3.0) if run else u(0.3, 1.5)
-        joints += (np.arange(n) / RATE_HZ * speed)[:, None, None, None] * np.array([np.cos(heading), np.sin(heading), 0.0])
-    return joints
-
-
-def _talking(random: Random, seconds: float) -> Array:
-    """Standing or sitting with gestures; a step, a turn."""
-    n = round(seconds * RATE_HZ)
-    base, _ = _arms_at(random, _on_feet(random, 0.3))
-    path = np.tile(base, (n, 1))
-    for i, name in enumerate(SLOTS):
-        share = 30.0 if name.startswith("fore") else 15.0 if name.startswith("arm") else 4.0
-        path[:, i] += random.uniform(0.0, 1.5) * share * wandering(random, n, hz=random.uniform(0.2, 1.5))
-    return figure(path, random)
-
-
-def _gesturing(random: Random, seconds: float) -> Array:
-    """From one way to hold the arms to another, each for a while: stretching, scratching, pointing, folding, resting."""
-    n = round(seconds * RATE_HZ)
-    base = _on_feet(random, 0.2)
-    path = np.tile(base, (n, 1))
-    for side in ("l", "r"):
-        columns = [SLOTS.index(f"{limb}_{way}_{side}") for limb in ("arm", "fore") for way in ("pitch", "out")]
-        at, now = 0, base[columns]
-        while at < n:
-            aim = base[columns] if random.random() < 0.4 else random.uniform([-30, 0, 0, -45], [185, 60, 250, 40])
-            blend, hold = (max(1, round(random.uniform(low, high) * RATE_HZ)) for low, high in ((0.3, 1.0), (0.3, 3.0)))
-            steps = np.clip(np.arange(1, blend + hold + 1) / blend, 0.0, 1.0)[:, None]
-            path[at : at + blend + hold, columns] = (now + steps * (aim - now))[: n - at]
-            at, now = at + blend + hold, aim
-    return figure(path + random.uniform(0.5, 3.0) * _swayed(random, n), random)
-
-
-def _swayed(random: Random, n: int) -> Array:
-    return np.stack([wandering(random, n, hz=0.5) for _ in SLOTS], axis=1)
-
-
-def _dancing(random: Random, seconds: float, *, steady: bool) -> Array:
-    """Everything moves: dance to a beat (`steady`) or not, boxing, kicks, falls."""
-    u, n = random.uniform, round(seconds * RATE_HZ)
-    base, _ = _arms_at(random, _standing(random))
-    path = np.tile(base, (n, 1))
-    legs, arms, trunk, hz = u(3, 45), u(10, 70), u(2, 30), u(0.4, 2.5)
-    for i, name in enumerate(SLOTS):
-        share = arms if name.startswith(("arm", "fore")) else legs if name.startswith(("thigh", "shank")) else trunk
-        beat = np.sin(2 * np.pi * (hz * float(random.choice((0.5, 1.0))) * np.arange(n) / RATE_HZ + u())) * abs(random.normal())
-        path[:, i] += share * (beat if steady else wandering(random, n, hz=hz)) * (0.3 if name in ("roll", "head") else 1.0)
-    for side in "lr":  # knees do not bend forwards
-        thigh, shank = (SLOTS.index(f"{limb}_pitch_{side}") for limb in ("thigh", "shank"))
-        path[:, shank] = np.minimum(path[:, shank], path[:, thigh])
-    return figure(path, random)
-
-
-def _still(random: Random, seconds: float) -> Array:
-    """Standing, sitting or lying about, or ready to begin."""
-    kinds = [_standing(random), _sitting(random), _arms_at(random, _standing(random))[0], pull_up(random).rest, sit_up(random).rest]
-    pose = kinds[int(random.integers(len(kinds)))]
-    anchor = "hips" if pose is kinds[4] else "feet"
-    return performed(Movement(rest=pose, work=pose, anchor=anchor, seconds=None), random, seconds=seconds)[0]
-
-
-def _other(random: Random) -> Movement:
-    """Repetitions of something that is not listed: rows, leg raises, knees up, kicks, twists, arm swings, clapping, jumping on the spot."""
-    u = random.uniform
-    base = _standing(random)
-    kind = random.integers(8)
-    if kind == 0:  # bent-over row
-        bent = posture(base, trunk=u(40, 85), thigh_pitch=u(10, 35), shank_pitch=-u(0, 15), arm_pitch=u(-5, 10), fore_pitch=u(-5, 10))
-        return Movement(rest=bent, work=posture(bent, arm_pitch=-u(70, 120), fore_pitch=u(-20, 10)), arms=str(random.choice(_TURNS)))
-    if kind == 1:  # leg raise on the back
-        lying = posture(trunk=u(-93, -82), thigh_pitch=u(85, 100), shank_pitch=u(80, 95), arm_pitch=u(60, 100), fore_pitch=u(60, 100))
-        return Movement(rest=lying, work=posture(lying, thigh_pitch=u(150, 185), shank_pitch=u(130, 180)), anchor="hips")
-    if kind == 2:  # knees up, or kicks, in turn
-        thigh = u(60, 110)
-        kick = posture(base, thigh_pitch=thigh, shank_pitch=thigh - float(random.choice((u(70, 110), u(0, 25)))))
-        return Movement(rest=base, work=kick, legs=str(random.choice(("alternating", "left", "right"))), seconds=(0.6, 2.5))
-    if kind == 3:  # arms swing to the front or overhead and nothing else
-        return Movement(
-            rest=base, work=posture(base, arm_pitch=u(60, 185), fore_pitch=u(60, 185)), arms=str(random.choice(_TURNS)), seconds=(0.6, 3.0)
-        )
-    if kind == 4:  # clapping, waving, boxing
-        guard = posture(base, arm_pitch=u(10, 70), fore_pitch=u(110, 165), arm_out=u(5, 40), fore_out=u(-30, 20))
-        blow = posture(guard, arm_pitch=u(60, 100), fore_pitch=u(70, 110), fore_out=u(-40, 20))
-        return Movement(rest=guard, work=blow, arms=str(random.choice(("alternating", "left", "right", "both"))), seconds=(0.4, 1.5))
-    if kind == 5:  # hops
-        return Movement(rest=base, work=posture(base, thigh_pitch=u(0, 15), shank_pitch=-u(5, 30)), seconds=(0.4, 0.9), hop=u(0.02, 0.12))
-    if kind == 6:  # side bends
-        return Movement(rest=posture(base, roll=-u(5, 35)), work=posture(base, roll=u(5, 35)), seconds=(0.8, 4.0))
-    prone = _propped(random, slope=u(-5, 15), knees=False)  # mountain climbers
-    prone = posture(prone, arm_pitch=u(-10, 10), fore_pitch=u(-5, 10))
-    return Movement(
-        rest=prone,
-        work=posture(prone, thigh_pitch=u(0, 40), shank_pitch=-u(60, 100)),
-        anchor="hands",
-        legs="alternating",
-        seconds=(0.5, 2.0),
-    )

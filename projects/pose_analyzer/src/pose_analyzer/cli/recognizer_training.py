@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from pose_analyzer.cli.recognizer_figures import RATE_HZ, Array, Random, filmed, performed
-from pose_analyzer.cli.recognizer_movements import EXERCISES, nothing
+from pose_analyzer.cli.recognizer_movements import EXERCISES
+from pose_analyzer.cli.recognizer_negatives import nothing
 from pose_analyzer.exercise.descriptor import LEAST_S, WINDOW_S, describe
 from pose_analyzer.exercise.network import UNKNOWN, ExerciseModel, train_model
 from pose_analyzer.synthetic import Exercise
@@ -30,7 +31,7 @@ def label_of(exercise: str) -> str:
     return UNKNOWN if exercise in NOTHING else SAME.get(exercise, exercise)
 
 
-def athlete_model(*, people: int = 400, seed: int = 0) -> ExerciseModel:
+def figure_model(*, people: int = 450, seed: int = 0) -> ExerciseModel:
     """Train the recogniser on stick figures.
 
     Args:

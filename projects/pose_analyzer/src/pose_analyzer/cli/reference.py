@@ -151,13 +151,13 @@ def _draw_evidence(comparison: Comparison, out: Path) -> Path | None:
 
 def train_command(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write. (default: by the references)")] = None,
-    people: Annotated[int, typer.Option(min=2, max=200, help="Athletes per exercise.")] = 5,
+    people: Annotated[int, typer.Option(min=5, max=5000, help="Performances of each exercise, each in another style.")] = 450,
 ) -> int:
-    """Train the recogniser of exercises on the athlete."""
-    from pose_analyzer.cli.recognizer_training import athlete_model
+    """Train the recogniser of exercises on stick figures; takes some minutes."""
+    from pose_analyzer.cli.recognizer_training import figure_model
     from pose_analyzer.exercise.recognizer import MODEL_FILE
 
-    model = athlete_model(people=people)
+    model = figure_model(people=people)
     path = model.save(out or _default_folder() / MODEL_FILE)
     console().print(f"written: {path}; it knows {', '.join(model.labels)}", soft_wrap=True)
     return ExitCode.OK
