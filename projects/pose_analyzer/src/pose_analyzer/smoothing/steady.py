@@ -78,7 +78,7 @@ class SteadyPoseFilter(MemoryFilter):
         max_gap_s: Longest gap that a point's history survives, seconds.
 
     Defaults: admitted by `pose-analyzer smooth-sweep`, on the calm side of its best, because a detector at work trembles more than
-    the sweep's table of its errors (it leaps now and then).
+    the sweep's table of its errors (it leaps now and then); judged on other scenes than those.
 
     Raises:
         ValidationError: A parameter is out of range.
@@ -95,9 +95,9 @@ class SteadyPoseFilter(MemoryFilter):
         self,
         *,
         min_cutoff_hz: float = 0.1,
-        beta: float = 120.0,
-        derivative_cutoff_hz: float = 15.0,
-        noise_factor: float = 7.0,
+        beta: float = 180.0,
+        derivative_cutoff_hz: float = 8.0,
+        noise_factor: float = 7.5,
         min_noise_sizes: float = 0.0008,
         max_noise_sizes: float = 0.006,
         first_noise_sizes: float = 0.0015,
