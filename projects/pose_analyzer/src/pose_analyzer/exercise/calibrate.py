@@ -22,9 +22,7 @@ from pose_analyzer.exercise.reference import Reference, ReferenceView
 
 _FOLDS = 5
 _LEAST_LIMIT = 2.6
-# Evidence of tempo is no measurement of a picture: within so many spreads everybody is as quick as they like.
-_LEAST_TEMPO = 3.0
-_DEVIATIONS = 2.8
+_DEVIATIONS = 2.4
 # Cameras that far apart see about the same.
 _NEAR_DEG = 25.0
 _LEAST_SCORES = 4
@@ -50,7 +48,7 @@ def _limits(scores: Sequence[FormScore]) -> dict[str, float]:
     for score in scores:
         for fault, value in score.evidence.items():
             seen.setdefault(fault, []).append(value)
-    return {fault: limit_of_evidence(fault, values) for fault, values in seen.items() if len(values) >= _LEAST_SCORES}
+    return {fault: limit_of_evidence(values) for fault, values in seen.items() if len(values) >= _LEAST_SCORES}
 
 
 def held_out_scores(reference: Reference, people: Sequence[Sequence[Repetition]], profile: ExerciseProfile) -> list[FormScore]:
@@ -69,16 +67,16 @@ def held_out_scores(reference: Reference, people: Sequence[Sequence[Repetition]]
     return out
 
 
-def limit_of_evidence(fault: str, values: Sequence[float]) -> float:
+def limit_of_evidence(values: Sequence[float]) -> float:
     """What good repetitions do not reach: beyond the largest seen, and beyond what their spread lets expect.
 
     Example:
-        >>> limit_of_evidence("knee_valgus", [0.1, -0.4, 0.3]), limit_of_evidence("knee_valgus", [0.1, 3.0]) > 3.0
+        >>> limit_of_evidence([0.1, -0.4, 0.3]), limit_of_evidence([0.1, 3.0]) > 3.0
         (2.6, True)
     """
-    x = np.abs(values)
-    least = _LEAST_TEMPO if fault == "rushed_tempo" else _LEAST_LIMIT
-    return float(max(least, 1.05 * x.max(), _DEVIATIONS * np.sqrt(np.mean(np.square(x)))))
+    x = np.asarray(values, np.float64)
+    # The opposite of a fault is none, but its size tells how much of this evidence is noise.
+    return float(max(_LEAST_LIMIT, 1.05 * x.max(), _DEVIATIONS * np.sqrt(np.mean(np.square(x)))))
 
 
 def _grafted(view: ReferenceView, reference: Reference) -> ReferenceView:

@@ -24,7 +24,7 @@ from pose_analyzer.exercise.reference import Reference, ReferenceView
 DEFAULT_LIMIT = 3.5
 """Least evidence for a fault where the reference has no limit of its own, in spreads."""
 # Evidence of what is no named fault must be stronger, as there is so much to look at.
-_GENERIC_LIMIT, _GENERIC_LEAST_DEG, _GENERIC_FACTOR = 5.0, 10.0, 1.25
+_GENERIC_LIMIT, _GENERIC_LEAST_DEG, _GENERIC_FACTOR = 8.0, 15.0, 2.0
 # A spread beyond this says that the view does not show the feature.
 _MOST_SPREAD_DEG = 12.0
 _FREE = 2.0
@@ -43,7 +43,7 @@ _FAIR = 0.75
 # Beside a strong fault a weak one is more likely its shadow.
 _BESIDE = 0.4
 # A fault of less is not worth telling; a view that only shows more than so many degrees does not show the fault.
-_LEAST_DEG = {"asymmetry": 5.0, "depth_loss": 8.0, "rounded_back": 10.0, "knee_valgus": 4.0}
+_LEAST_DEG = {"asymmetry": 5.0, "depth_loss": 12.0, "rounded_back": 10.0, "knee_valgus": 4.0}
 # A fault that everybody would see; a view in which even that one gives no evidence does not show the fault.
 _CLEAR_DEG = {"rounded_back": 40.0, "depth_loss": 30.0, "knee_valgus": 16.0, "forward_lean": 16.0, "asymmetry": 20.0, "elbow_drift": 32.0}
 _CHARGED = {r.name: r.joint for r in RULES} | {"depth_loss": "range", "rushed_tempo": "tempo", "deviation": "other"}
@@ -240,8 +240,8 @@ class _Judge:
         fault = _fault_of(name)
         if fault == "depth_loss":
             c = self._showing(name, list(range_features(self.profile)), degrees, evidence)
-            mine, usual = (abs(_reach(curves[:, c.column])) for curves in (self.aligned, self.mean))
-            share = mine / max(usual, 1.0)
+            cue = self.profile.cues[0]
+            share = max(1.0 - degrees / abs(cue.work_deg - cue.rest_deg), 0.0)
             half = share < _HALF
             text = f"only {share:.0%} of the range" if half else "the range is {degrees:.0f} degrees short"
             return self._finding("half_range" if half else fault, "range", c, "turn", text)

@@ -151,9 +151,11 @@ def leading_side(repetition: Repetition, profile: ExerciseProfile) -> str:
     x = repetition.features
     turn = (repetition.times_s >= repetition.reached_s) & (repetition.times_s <= repetition.left_s)
     if profile.name == "lunge" and turn.any():
-        lean = [_mean(x[turn, FORM_FEATURES.index(f"{s}_shank_lean")]) for s in SIDES]
-        if all(map(math.isfinite, lean)) and abs(lean[0] - lean[1]) > 15.0:
-            return SIDES[int(lean[1] < lean[0])]
+        # The front hip is bent, the rear one is not; where there is no depth, the front shank stands and the rear one lies.
+        for feature, apart, first in (("hip_flexion_3d", 25.0, max), ("shank_lean", 15.0, min)):
+            pair = [_mean(x[turn, FORM_FEATURES.index(f"{s}_{feature}")]) for s in SIDES]
+            if all(map(math.isfinite, pair)) and abs(pair[0] - pair[1]) > apart:
+                return SIDES[pair.index(first(pair))]
     name = next((c.angle for c in profile.cues if f"left_{c.angle}" in FORM_FEATURES), None)
     if profile.sides == "max" and name is not None:
         moved = [_span(x[:, FORM_FEATURES.index(f"{s}_{name}")]) for s in SIDES]
