@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pose_analyzer.detection import PoseDetector, create_detector
+from pose_analyzer.detection import MultiScaleDetector, PoseDetector, create_detector
 from pose_analyzer.errors import DetectorError
 from pose_analyzer.synthetic import Truth, scene_for
 from shared_utils.data_models import Poses
@@ -29,9 +29,15 @@ def _yolo() -> PoseDetector:
     return create_detector("yolo", model=YOLO_FOLDER)
 
 
-BUILDERS = {"blazepose": lambda: create_detector("blazepose", threads=1), "mediapipe": lambda: create_detector("mediapipe"), "yolo": _yolo}
+BUILDERS = {
+    "blazepose": lambda: create_detector("blazepose", threads=1),
+    "multi-scale": lambda: MultiScaleDetector(create_detector("blazepose", threads=1)),
+    "mediapipe": lambda: create_detector("mediapipe"),
+    "yolo": _yolo,
+}
 EVERY_DETECTOR = [
     pytest.param("blazepose", id="blazepose"),
+    pytest.param("multi-scale", id="multi-scale"),
     pytest.param("mediapipe", id="mediapipe"),
     pytest.param("yolo", id="yolo", marks=pytest.mark.footage),
 ]

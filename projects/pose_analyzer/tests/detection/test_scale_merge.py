@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pose_analyzer.detection.scale.merge import body_px, merge_poses, seen_again, similarities, without_known
+from pose_analyzer.synthetic import scene_for
 from shared_utils.data_models import Poses
 from shared_utils.skeletons import COCO_17
 
@@ -124,3 +125,13 @@ def test_only_who_is_seen_again_in_the_same_posture_counts():
     second = Poses.concatenate([fakes.body(301, 50, 101), fakes.body(700, 330, 40)])
     assert seen_again(second, first).boxes_xyxy[:, 1].tolist() == [50]
     assert len(seen_again(second, Poses.empty(COCO_17))) == 0
+
+
+@pytest.mark.parametrize("exercise", ["squat", "deadlift", "push_up"])
+def test_somebody_who_bends_down_is_as_tall_as_before(exercise):
+    scene = scene_for(exercise, azimuth_deg=90, reps=1, width=320, height=240, fps=5)
+    standing = [(t, a.spec.body.height_m) for a in scene.athletes for t in (scene.truth_at(i) for i in range(len(scene)))]
+    for truth, stature_m in standing:
+        height_px = stature_m * truth.focal_px / truth.joints_camera_m[0, :, 2].mean()
+        everything_sure = truth.poses().replace(keypoint_confidence=np.ones((1, 33)))
+        assert body_px(everything_sure)[0] == pytest.approx(height_px, rel=0.12)
