@@ -26,20 +26,20 @@ from pose_analyzer.exercise.body import Bodies
 from pose_analyzer.exercise.counter import RepetitionCounter, RepState
 from pose_analyzer.exercise.network import UNKNOWN, Array, ExerciseModel
 from pose_analyzer.exercise.profile import load_profile
-from pose_analyzer.exercise.recognizer import ExerciseRecognizer
+from pose_analyzer.exercise.recognizer import KEPT_S, ExerciseRecognizer
 from shared_utils.data_models import Angles, Event, EventType, Poses
 from shared_utils.errors import ValidationError
 
-PAST_S = 20.0
-"""Readings that are kept for an exercise to come."""
+PAST_S = KEPT_S
+"""Readings that are kept for an exercise to come, seconds."""
 CLEAR_REPS = 2
 CLEAR_S = 2.5
 """Least repetitions of a set, and the least time that they take in all: two jumps are no set of jumping jacks, two squats are one."""
 
 # Probability at which a trial begins, at which an exercise is clear, and below which it is over.
-_LIKELY, _CLEAR, _OVER = 0.4, 0.6, 0.25
+_LIKELY, _CLEAR, _OVER = 0.4, 0.75, 0.25
 # At the end: mean probability over everything, for several repetitions and for one.
-_LIKELY_IN_ALL, _CLEAR_IN_ALL = 0.45, 0.7
+_LIKELY_IN_ALL, _CLEAR_IN_ALL = 0.55, 0.75
 # One repetition is enough at the end if it was a slow one that was watched for a while.
 _SINGLE_S, _SINGLE_LOOKS = 1.5, 6
 # Repetitions of a set differ in duration by less than this factor from its median.
@@ -251,9 +251,15 @@ class _Athlete:
             chance = self._recognizer.support(chances, best)
             least = _CLEAR - (_HABIT_BONUS if best in habits else 0.0)
             over = self._current is None or self._recognizer.support(chances, self.exercise) < _OVER
-            if chance >= least and trial.is_set and over:
+            if chance >= least and trial.is_set and over and self._was_likely(trial):
                 events += self._take_over(trial, chance)
         return events + self._tell(chances)
+
+    def _was_likely(self, trial: _Trial) -> bool:
+        """Whether the exercise was likely, on the whole, while its repetitions were done: not just now, after something else."""
+        first_s = min((e.start_s for e in trial.told), default=self.seen_s)
+        mean = self._recognizer.since(self._track_id, first_s)
+        return mean is not None and self._recognizer.support(mean, trial.exercise) >= _LIKELY
 
     def _try(self, best: str) -> None:
         """Begin a trial of a likely exercise that has none, with the readings since the last repetition that was told."""

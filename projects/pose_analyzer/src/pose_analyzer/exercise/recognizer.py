@@ -26,6 +26,8 @@ __all__ = ["FAMILIES", "MODEL_FILE", "UNKNOWN", "ExerciseModel", "ExerciseRecogn
 FAMILIES: tuple[tuple[str, ...], ...] = (("squat", "lunge"), ("push_up", "push_up_incline"))
 """Exercises that one evidence speaks for, the usual one first: another one's name needs `_CLEAR_SHARE` of that evidence."""
 
+KEPT_S = 20.0
+"""How far back `ExerciseRecognizer.since` knows."""
 _CLEAR_SHARE = 0.7
 _MEMORY_S = 3.0
 _RESTART_S = 1.0
@@ -95,7 +97,13 @@ class ExerciseRecognizer:
     def probabilities(self, track_id: int) -> Array | None:
         """(labels,) mean probabilities of the last seconds, in the order of `model.labels`; None before there was time to look."""
         person = self._people.get(track_id)
-        return None if person is None or not person.recent else np.mean([p for _, p in person.recent], axis=0)
+        return None if person is None or not person.kept else self.since(track_id, person.kept[-1][0] - _MEMORY_S)
+
+    def since(self, track_id: int, time_s: float) -> Array | None:
+        """(labels,) mean probabilities from that time on, as far back as they are kept (`KEPT_S`); None without any."""
+        person = self._people.get(track_id)
+        found = [] if person is None else [p for at_s, p in person.kept if at_s >= time_s]
+        return np.mean(found, axis=0) if found else None
 
     def overall(self, track_id: int) -> str:
         """What a person has mostly been doing since the beginning: the label for a whole clip."""
@@ -139,9 +147,9 @@ class ExerciseRecognizer:
         if not person.window.add(time_s, landmarks):
             return
         p = self.model.probabilities(describe(person.window.resampled())[None])[0]
-        person.recent.append((time_s, p))
-        while person.recent[0][0] < time_s - _MEMORY_S:
-            person.recent.popleft()
+        person.kept.append((time_s, p))
+        while person.kept[0][0] < time_s - KEPT_S:
+            person.kept.popleft()
         person.total += p
         person.described += 1
 
@@ -149,10 +157,10 @@ class ExerciseRecognizer:
 class _Person:
     """What is remembered of one person."""
 
-    __slots__ = ("described", "recent", "total", "window")
+    __slots__ = ("described", "kept", "total", "window")
 
     def __init__(self, labels: int) -> None:
         self.window = Window()
-        self.recent: deque[tuple[float, Array]] = deque()
+        self.kept: deque[tuple[float, Array]] = deque()
         self.total = np.zeros(labels)
         self.described = 0
