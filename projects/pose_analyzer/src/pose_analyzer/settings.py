@@ -108,7 +108,7 @@ class AngleSettings(SettingsModel):
 class ExerciseSettings(SettingsModel):
     """What is counted."""
 
-    name: str | None = Field(default=None, description="Exercise profile by name or path; none counts nothing.")
+    name: str | None = Field(default=None, description="Exercise profile by name or path; auto recognises it; none counts nothing.")
     form: bool = Field(default=True, description="Judge the form of each repetition, where there is a reference of the exercise.")
 
 

@@ -164,3 +164,16 @@ def test_form_is_not_judged_where_it_is_not_wanted(leaning):
     session = analyze(frames, exercise="squat", detector=TruthDetector(poses), overrides={"exercise.form": False})
     assert not [event for event in session.events if event.type == EventType.FORM_DEVIATION]
     assert all("form_score" not in event.data for event in session.repetitions)
+
+
+def test_an_exercise_that_nobody_named_is_recognised_counted_and_judged():
+    scene = scene_for("squat", azimuth_deg=75, reps=4, fps=15, seed=11)
+    blank = np.zeros((4, 4, 3), np.uint8)
+    frames = [Frame(blank, index=i, timestamp_s=now) for i, now in enumerate(scene.timestamps_s)]
+    poses = [scene.truth_at(i).poses().replace(keypoint_confidence=np.ones((1, 33))) for i in range(len(scene))]
+    session = analyze(frames, exercise="auto", detector=TruthDetector(poses))
+    [told] = [event for event in session.events if event.type == EventType.EXERCISE_RECOGNIZED]
+    assert told.data["exercise"] == "squat"
+    assert session.repetition_count == 4
+    assert {event.data["exercise"] for event in session.repetitions} == {"squat"}
+    assert "form_score" in session.repetitions[-1].data  # from the moment of recognition on

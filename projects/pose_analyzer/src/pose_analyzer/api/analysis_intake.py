@@ -15,6 +15,7 @@ from pose_analyzer.api.labels import clean_label, label_of_address, label_of_fil
 from pose_analyzer.api.uploads import check_length, disk_problem, receive_form
 from pose_analyzer.errors import ExerciseError, WorkerError
 from pose_analyzer.exercise import list_profiles, load_profile
+from pose_analyzer.pipeline.stream import AUTO
 from pose_analyzer.pipeline.workers.fetching import AddressError, ForeignHostError, check_address
 from pose_analyzer.storage import AnalysisRecord, StorageError
 from shared_utils.logging import get_logger
@@ -52,7 +53,11 @@ async def take_in(request: Request, jobs: JobManager) -> AnalysisRecord:
 
 def request_body() -> dict[str, Any]:
     """The two kinds of body, for the OpenAPI document."""
-    exercise = {"type": "string", "enum": list_profiles(), "description": "Exercise to count; without it only angles are measured."}
+    exercise = {
+        "type": "string",
+        "enum": [*list_profiles(), AUTO],
+        "description": "Exercise to count, auto to recognise it; without it only angles are measured.",
+    }
     form = {
         "type": "object",
         "required": ["file"],
@@ -116,11 +121,11 @@ async def _take_address(request: Request, jobs: JobManager) -> AnalysisRecord:
 
 def _exercise(name: str | None) -> str | None:
     """The profile's own name. Paths, which the library takes too, are none over HTTP."""
-    if name is None:
-        return None
+    if name in (None, AUTO):
+        return name
     try:
         if name.lower().endswith((".yaml", ".yml")):
             raise ExerciseError("a path is no name")
         return load_profile(name).name
     except ExerciseError:
-        raise Problem(422, f"exercise: there is no exercise {name[:80]!r}; there are {', '.join(list_profiles())}") from None
+        raise Problem(422, f"exercise: there is no exercise {name[:80]!r}; there are {', '.join(list_profiles())}, and {AUTO}") from None

@@ -23,7 +23,9 @@ class AnalysisRequest(BaseModel):
         description="http or https address, on a host that the service's settings list (url_hosts).",
         examples=["https://videos.example.org/squat.mp4"],
     )
-    exercise: str | None = Field(default=None, description="Exercise to count, a name of /v1/exercises; null measures angles only.")
+    exercise: str | None = Field(
+        default=None, description="Exercise to count, a name of /v1/exercises, or auto to recognise it; null measures angles only."
+    )
     name: str | None = Field(default=None, description="What to call it. Default: the last part of the address.")
 
 

@@ -35,6 +35,7 @@ from pose_analyzer.api.watchers import Watcher
 from pose_analyzer.biomechanics.angles import ANGLE_NAMES
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise import ExerciseProfile, list_profiles, load_profile
+from pose_analyzer.pipeline.stream import AUTO
 from pose_analyzer.pipeline.workers import WorkerPool
 from pose_analyzer.pipeline.workers.describe import describe_skeleton, image_plane
 from pose_analyzer.settings import load_pose_settings
@@ -172,8 +173,8 @@ class StreamManager:
 
     def _known_exercise(self, name: str | None) -> str | None:
         """The exercise's own name; only what the list names, or an alias of it: never a path."""
-        if name is None:
-            return None
+        if name in (None, AUTO):
+            return name
         known = list_profiles()
         if name in known:
             return name
@@ -182,7 +183,7 @@ class StreamManager:
             profile = self._profiles(candidate)
             if wanted in {candidate, *(alias.casefold().replace("-", "_").replace(" ", "_") for alias in profile.aliases)}:
                 return candidate
-        raise Problem(422, f"there is no exercise {clean_label(name)!r}; there are {', '.join(known)}")
+        raise Problem(422, f"there is no exercise {clean_label(name)!r}; there are {', '.join(known)}, and {AUTO}")
 
     def _checked_exercise(self, name: str | None) -> str | None:
         try:
@@ -194,8 +195,11 @@ class StreamManager:
         return {
             "skeleton": self._skeleton,
             "angle_names": [ANGLE_NAMES[i] for i in image_plane(ANGLE_NAMES)],
-            "exercise": None if exercise is None else brief(self._profiles(exercise)).model_dump(mode="json"),
+            "exercise": None if exercise is None else self._brief(exercise).model_dump(mode="json"),
         }
+
+    def _brief(self, exercise: str) -> ExerciseBrief:
+        return RECOGNISED if exercise == AUTO else brief(self._profiles(exercise))
 
     def _count_states(self) -> Mapping[str, int]:
         return Counter(stream.state for stream in self._streams.values())
@@ -265,6 +269,17 @@ class StreamManager:
             raise ClosedError(TRY_LATER, "too many clients or streams, try again later")
 
         await serve(socket, self._limits, refuse)
+
+
+RECOGNISED = ExerciseBrief(
+    name=AUTO,
+    description="Whatever is recognised; an exercise_recognized event tells what.",
+    kind="repetitions",
+    signal_angle=None,
+    rest_deg=None,
+    work_deg=None,
+)
+"""An exercise that is not chosen but recognised."""
 
 
 def brief(profile: ExerciseProfile) -> ExerciseBrief:

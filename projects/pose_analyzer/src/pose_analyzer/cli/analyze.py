@@ -226,8 +226,9 @@ def _detector(settings: PoseSettings) -> Iterator[Any]:
 def _check_exercise(settings: PoseSettings) -> None:
     """Refuse an unknown exercise before hours of decoding."""
     from pose_analyzer.exercise import load_profile
+    from pose_analyzer.pipeline.stream import AUTO
 
-    if settings.exercise.name is not None:
+    if settings.exercise.name not in (None, AUTO):
         load_profile(settings.exercise.name)
 
 

@@ -68,7 +68,11 @@ def repetitions_table(found: MovementMeasures) -> Table:
     """Every repetition: range, tempo, depth, the hands' way, form."""
     from rich.table import Table
 
-    table = Table(title=f"repetitions; depth of the hips below the knees, rise and drift of the hands in {found.unit}", title_justify="left", title_style="bold")
+    table = Table(
+        title=f"repetitions; depth of the hips below the knees, rise and drift of the hands in {found.unit}",
+        title_justify="left",
+        title_style="bold",
+    )
     for name in ("#", "start s", "range °", "down s", "pause s", "up s", "depth", "rise", "drift", "form"):
         table.add_column(name, justify="right")
     for r in found.repetitions:

@@ -8,8 +8,6 @@ depends on the frames up to it and on nothing else, so a live stream and a file 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,19 +18,23 @@ from typing import Any, Literal, Self
 
 from pose_analyzer.biomechanics import joint_angles, picture_errors, strict
 from pose_analyzer.detection import MultiScaleDetector, PoseDetector, create_detector
-from pose_analyzer.errors import ExerciseError, PipelineError
-from pose_analyzer.exercise import FormScorer, RepetitionCounter, RepState, list_references, load_profile, load_reference
+from pose_analyzer.errors import PipelineError
+from pose_analyzer.exercise import RepetitionCounter, RepState, load_profile
+from pose_analyzer.exercise.auto import AutoCounter
+from pose_analyzer.pipeline.feedback import FormFeedback
 from pose_analyzer.pipeline.placement import PlacementAnalyzer
 from pose_analyzer.pipeline.presence import PresenceAnalyzer
 from pose_analyzer.settings import PoseSettings, SmoothingSettings, load_pose_settings
 from pose_analyzer.smoothing import FilterChain, GapFiller, PoseFilter, SwapRepair, create_filter
 from pose_analyzer.tracking import create_tracker
 from pose_analyzer.video import Source, open_source, prefetch
-from shared_utils.data_models import Angles, Event, EventType, Frame, Origin, Poses
+from shared_utils.data_models import Angles, Event, Frame, Origin, Poses
 from shared_utils.errors import ConfigError, ValidationError
 from shared_utils.logging import get_logger
 
 _log = get_logger(__name__)
+AUTO = "auto"
+"""Instead of an exercise: recognise it."""
 # A stage that fails on this many frames in a row will not recover by itself.
 _MAX_FAILURES_IN_A_ROW = 30
 
@@ -104,7 +106,8 @@ class Pipeline:
         changes = {k: v for k, v in short.items() if v is not None} | dict(overrides or {})
         self.settings = _with_changes(settings, changes)
         name = self.settings.exercise.name
-        self._profile = None if name is None else load_profile(name)
+        self._is_auto = name == AUTO
+        self._profile = None if name is None or self._is_auto else load_profile(name)
         self._owns_detector = detector is None
         self.detector = detector if detector is not None else make_detector(self.settings)
         self._stream_id = stream_id
@@ -123,8 +126,13 @@ class Pipeline:
         self._tracker = create_tracker(s.tracking.name, config=s.tracking.config)
         self._filter = make_filter(s.smoothing) if s.smoothing.enabled else None
         self._presence = PresenceAnalyzer(stream_id, leave_s=s.tracking.leave_s)
-        self._counter = None if self._profile is None else RepetitionCounter(self._profile, stream_id=stream_id)
-        self._form = self._make_scorer(stream_id)
+        self._counter: AutoCounter | RepetitionCounter | None = None
+        if self._is_auto:
+            self._counter = AutoCounter(stream_id=stream_id)
+        elif self._profile is not None:
+            self._counter = RepetitionCounter(self._profile, stream_id=stream_id)
+        judged = s.exercise.form and self._counter is not None
+        self._form = FormFeedback(self._profile, stream_id) if judged else None
         self._placement = PlacementAnalyzer(stream_id, None if self._profile is None else self._profile.name)
         self.detector.forget(stream_id)
 
@@ -178,7 +186,6 @@ class Pipeline:
         timings: dict[str, float] = {}
         now = frame.timestamp_s
         repetitions: dict[int, RepState] = {}
-        counted: list[Event] = []
         try:
             with _stage("detect", timings):
                 poses = self.detector.detect([frame.image], stream_ids=[self._current_stream])[0]
@@ -193,13 +200,12 @@ class Pipeline:
             with _stage("count", timings):
                 # Who is merely predicted is not here.
                 events = self._presence.update(tracked.track_ids[tracked.origin == Origin.DETECTED].tolist(), frame)
+                counted = self._count(angles, tracked, frame)
                 if self._counter is not None:
-                    counted = self._counter.update(angles, timestamp_s=now, frame_index=frame.index)
                     repetitions = {t: self._counter.state(t) for t in tracked.track_ids.tolist()}
             with _stage("judge", timings):
                 if self._form is not None:
-                    deviations = self._form.update(tracked, counted, timestamp_s=now, frame_index=frame.index)
-                    counted = _with_scores(counted, self._form) + deviations
+                    counted = self._form.update(tracked, counted, timestamp_s=now, frame_index=frame.index)
                 events += counted
                 events += self._placement.update(tracked, angles, frame)
                 if self.settings.angles.evidence == "strict":  # only now: counting does well with less certain readings
@@ -219,16 +225,11 @@ class Pipeline:
             timings_s=timings,
         )
 
-    def _make_scorer(self, stream_id: str) -> FormScorer | None:
-        """A judge of form, where it is wanted and there is a reference of the exercise."""
-        profile = self._profile
-        if profile is None or profile.is_hold or not self.settings.exercise.form or profile.name not in list_references():
-            return None
-        try:
-            return FormScorer(load_reference(profile.name), profile=profile, stream_id=stream_id)
-        except ExerciseError as error:  # counting does without
-            _log.warning("form is not judged", reason=str(error))
-            return None
+    def _count(self, angles: Angles, people: Poses, frame: Frame) -> list[Event]:
+        at = {"timestamp_s": frame.timestamp_s, "frame_index": frame.index}
+        if isinstance(self._counter, AutoCounter):
+            return self._counter.update(angles, people, **at)
+        return [] if self._counter is None else self._counter.update(angles, **at)
 
     def _measure(self, people: Poses, now: float) -> Angles:
         wanted = self.settings.angles
@@ -241,10 +242,7 @@ class Pipeline:
 
     def _finished(self) -> list[Event]:
         counted = [] if self._counter is None else self._counter.flush()
-        if self._form is None:
-            return counted
-        deviations = self._form.flush(counted)
-        return _with_scores(counted, self._form) + deviations
+        return counted if self._form is None else self._form.flush(counted)
 
     def restart(self) -> list[Event]:
         """Begin anew within the stream, as after a gap in which people may have changed places.
@@ -298,21 +296,6 @@ def _stage(name: str, timings: dict[str, float]) -> Iterator[None]:
         raise _StageFailedError(name) from error
     finally:
         timings[name] = time.perf_counter() - start
-
-
-def _with_scores(counted: list[Event], form: FormScorer) -> list[Event]:
-    """Repetitions with the score of their form, where they were judged just now."""
-    if not counted:
-        return counted
-    # One repetition at most ends for each person in a frame, and the scorer keeps them in order.
-    scores = {(s.track_id, s.number): s for s in form.scores[-len(counted) :]}
-    told = []
-    for event in counted:
-        score = scores.get((event.track_id, int(event.value or 0))) if event.type == EventType.REP_COMPLETED else None
-        if score is not None and math.isfinite(score.score):  # NaN: there is no reference of this view
-            event = dataclasses.replace(event, data={**event.data, "form_score": round(score.score, 1)})
-        told.append(event)
-    return told
 
 
 def _with_changes(settings: PoseSettings | None, changes: Mapping[str, Any]) -> PoseSettings:

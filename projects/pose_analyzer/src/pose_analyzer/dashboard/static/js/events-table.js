@@ -1,7 +1,7 @@
 // Events as rows, newest first.
 
 import { byId, el } from "./dom.js";
-import { fineClock, number } from "./format.js";
+import { fineClock, number, title } from "./format.js";
 import { isAdvice, ordinalOf, tempoOf } from "./tempo.js";
 
 const MOST_ROWS = 200;
@@ -12,6 +12,7 @@ const KINDS = {
   rep_abandoned: ["warn", "Abandoned repetition"],
   form_deviation: ["warn", "Form"],
   camera_misplaced: ["warn", "Camera"],
+  exercise_recognized: ["good", "Recognised"],
   stream_lost: ["bad", "Camera lost"],
   stream_resumed: ["good", "Camera is back"],
   source_damaged: ["bad", "Recording damaged"],
@@ -22,6 +23,7 @@ function whatOf(event, several) {
   const [, words] = KINDS[event.type] ?? ["", event.type.replace(/_/g, " ")];
   const ordinal = ordinalOf(event);
   const who = event.track_id >= 0 && several ? ` · person ${event.track_id}` : "";
+  if (event.type === "exercise_recognized") return `${title(event.data?.exercise)}${who}`;
   if (event.type === "person_entered") return `Person ${event.track_id} in view`;
   if (event.type === "person_left") return `Person ${event.track_id} left`;
   if (event.type === "hold_completed") return `Hold of ${number(event.value, 1)} s${who}`;

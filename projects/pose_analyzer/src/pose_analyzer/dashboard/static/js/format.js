@@ -34,8 +34,12 @@ export function bytes(count) {
   return count < 1e6 ? `${Math.max(1, Math.round(count / 1e3))} kB` : `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} MB`;
 }
 
+/** Instead of an exercise: recognise it. */
+export const AUTO = "auto";
+
 /** An identifier as a title: `overhead_press` is "Overhead press". */
 export function title(identifier) {
+  if (identifier === AUTO) return "Any exercise";
   const words = String(identifier ?? "").replace(/_/g, " ").trim();
   return words.charAt(0).toUpperCase() + words.slice(1);
 }

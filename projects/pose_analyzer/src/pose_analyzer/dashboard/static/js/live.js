@@ -5,7 +5,7 @@ import { Cues, Sound, Voice } from "./cues.js";
 import { byId, el, icon, saveAs, setText } from "./dom.js";
 import { EventsTable } from "./events-table.js";
 import { Feedback } from "./feedback.js";
-import { eventsCsv, fileStem } from "./format.js";
+import { AUTO, eventsCsv, fileStem, title } from "./format.js";
 import { jointOf, jointsOf } from "./geometry.js";
 import { describe } from "./health.js";
 import { Link } from "./link.js";
@@ -87,7 +87,7 @@ export class Live {
   }
 
   async profileOf(exercise) {
-    if (!exercise) return null;
+    if (!exercise || exercise === AUTO) return null;
     try {
       return await get(`/v1/exercises/${encodeURIComponent(exercise)}`);
     } catch {
@@ -245,6 +245,16 @@ export class Live {
     this.setExercise(this.exercise);
   }
 
+  /** The stream has found out what is done: show that exercise's joints and name; the choice stays "recognise it". */
+  async recognise(name) {
+    const turn = this.turn;
+    const profile = await this.profileOf(name);
+    if (turn !== this.turn || !profile) return;
+    this.profile = profile;
+    this.cues.show({ text: title(name), level: "good" });
+    this.setExercise({ ...profile, kind: this.exercises.kindOf(name) });
+  }
+
   setExercise(exercise) {
     this.exercise = exercise;
     const signal = exercise?.signal_angle ? jointOf(exercise.signal_angle) : null;
@@ -282,6 +292,7 @@ export class Live {
       this.cues.fromEvent(event);
       this.feedback.take(event, seconds());
       const isOurs = event.track_id === this.run.selected || this.run.selected === null;
+      if (event.type === "exercise_recognized" && isOurs) this.recognise(event.data.exercise);
       if (isAdvice(event) && isOurs) {
         this.sound.warn();
         this.voice.say(event.message);

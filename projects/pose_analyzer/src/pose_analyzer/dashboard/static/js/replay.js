@@ -3,7 +3,7 @@
 import { call, get, remove, token } from "./api.js";
 import { byId, el, icon, saveAs, setText } from "./dom.js";
 import { rowOf } from "./events-table.js";
-import { clock, eventsCsv, fileStem, moment, title } from "./format.js";
+import { AUTO, clock, eventsCsv, fileStem, moment, title } from "./format.js";
 import { jointOf, jointsOf, sideOf } from "./geometry.js";
 import { Player } from "./player.js";
 import { dropPlot, drawPlot, positionOf } from "./plots.js";
@@ -131,7 +131,7 @@ export class Replay {
 
   async show(view, turn) {
     const base = `/v1/analyses/${encodeURIComponent(view.id)}`;
-    const [result, profile] = await Promise.all([get(`${base}/result`), view.exercise ? get(`/v1/exercises/${encodeURIComponent(view.exercise)}`).catch(() => null) : null]);
+    const [result, profile] = await Promise.all([get(`${base}/result`), view.exercise && view.exercise !== AUTO ? get(`/v1/exercises/${encodeURIComponent(view.exercise)}`).catch(() => null) : null]);
     if (turn !== this.turn) return;
     this.view = view;
     this.events = result.events ?? [];

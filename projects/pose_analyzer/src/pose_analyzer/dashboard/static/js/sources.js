@@ -2,7 +2,7 @@
 
 import { get, upload } from "./api.js";
 import { byId, el, icon, setText, showDialog } from "./dom.js";
-import { bytes, title } from "./format.js";
+import { AUTO, bytes, title } from "./format.js";
 import { recall, remember } from "./prefs.js";
 
 const DEMO_EXERCISE = "squat";
@@ -19,8 +19,8 @@ export class Exercises {
     for (const select of [this.select, byId("upload-exercise")]) {
       const chosen = select.value || recall("exercise", DEMO_EXERCISE);
       const group = (label, kind) => el("optgroup", { label }, ...this.list.filter((e) => e.kind === kind).map((e) => el("option", { value: e.name, text: title(e.name), title: e.description })));
-      select.replaceChildren(group("Counted", "repetitions"), group("Timed", "hold"), el("option", { value: "", text: "None, angles only" }));
-      select.value = this.list.some((e) => e.name === chosen) ? chosen : "";
+      select.replaceChildren(el("option", { value: AUTO, text: "Recognise it" }), group("Counted", "repetitions"), group("Timed", "hold"), el("option", { value: "", text: "None, angles only" }));
+      select.value = chosen === AUTO || this.list.some((e) => e.name === chosen) ? chosen : "";
     }
   }
 
@@ -29,7 +29,7 @@ export class Exercises {
   }
 
   show(name) {
-    if (this.list.some((e) => e.name === name)) this.select.value = name;
+    if (name === AUTO || this.list.some((e) => e.name === name)) this.select.value = name;
   }
 
   kindOf(name) {
