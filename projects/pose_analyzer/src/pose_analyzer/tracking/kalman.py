@@ -122,6 +122,11 @@ class BoxKalman:
     def __len__(self) -> int:
         return len(self.seen_s)
 
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """(t, 4) px: centre x, centre y, width, height, when each was seen last."""
+        return self._state[0]
+
     def append(self, boxes_xyxy: NDArray[np.floating], now_s: float) -> None:
         """Add (m, 4) px boxes, at rest as far as is known."""
         position = to_state(boxes_xyxy)

@@ -73,11 +73,12 @@ class OksTracker(ConfiguredTracker[OksConfig]):
         # (2, 1, k) variance of a joint for a body of size 1.
         self._spread = (2 * _AREA_ROOT * BODY_SIGMAS) ** 2 * np.array([[[1.0]], [[self.config.sigma_scale**2]]])
         return Engine(
-            self._rules(look_every_s=_LOOK_EVERY_S, warped=("pose", "box")),
+            self._rules(look_every_s=_LOOK_EVERY_S, warped=("pose", "box", "surprise")),
             self._associate,
             appearance=looks,
-            # Joints and the box's corners relative to the trunk's middle, as they were seen last.
-            columns={"pose": (len(BODY), 2), "box": (2, 2)},
+            # Joints and the box's corners relative to the trunk's middle, as they were seen last, and how far that middle then lay
+            # from where the motion has it.
+            columns={"pose": (len(BODY), 2), "box": (2, 2), "surprise": (1, 2)},
             remember=self._remember,
             joints=body_points,
             anchors=trunk_anchors,
@@ -97,7 +98,7 @@ class OksTracker(ConfiguredTracker[OksConfig]):
         match(tracks.state == TRACKED, low, cost, config.match_thresh, track_of)
         _match_unmoved(view, prediction, tracks, high, track_of)
         match(~tracks.confirmed, high, cost, config.match_thresh, track_of)
-        match_lone(prediction, view.anchors_xyxy, high, track_of, whole=lambda: (_known_boxes(prediction, tracks), view.boxes_xyxy))
+        match_lone(prediction, view.anchors_xyxy, high, track_of, whole=lambda: (_last_boxes(prediction, tracks), view.boxes_xyxy))
         _leave_doubles(view, track_of)
         _place_half_hidden(view, prediction, tracks, track_of)
         return track_of
@@ -152,6 +153,7 @@ class OksTracker(ConfiguredTracker[OksConfig]):
             pose[hidden] = tracks.columns["pose"][at][hidden]
         tracks.columns["pose"][at] = pose
         tracks.columns["box"][at] = box_around(boxes, middle)
+        tracks.columns["surprise"][at] = middle - tracks.motion.position[at, None, :2]
 
 
 def _match_unmoved(view: View, prediction: BoxPrediction, tracks: Tracks, high: NDArray[np.bool_], track_of: NDArray[np.intp]) -> None:
@@ -162,8 +164,12 @@ def _match_unmoved(view: View, prediction: BoxPrediction, tracks: Tracks, high: 
     left = high & (track_of < 0)
     if not left.any():
         return
-    known = (tracks.columns["box"] + prediction.seen[:, None, :2]).reshape(-1, 4)
-    match(tracks.state == TRACKED, left, 1 - iou_matrix(known, view.boxes_xyxy), _UNMOVED_COST, track_of)
+    match(tracks.state == TRACKED, left, 1 - iou_matrix(_last_boxes(prediction, tracks), view.boxes_xyxy), _UNMOVED_COST, track_of)
+
+
+def _last_boxes(prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.float64]:
+    """(t, 4) px boxes as and where they were seen last."""
+    return (tracks.columns["box"] + tracks.columns["surprise"] + prediction.seen[:, None, :2]).reshape(-1, 4)
 
 
 def _known_boxes(prediction: BoxPrediction, tracks: Tracks) -> NDArray[np.float64]:
