@@ -61,7 +61,7 @@ RULES: tuple[FaultRule, ...] = (
         joint="back",
         features=("neck_flexion",),
         sign=1,
-        exercises=_SQUATS | {"lunge", "deadlift", "push_up", "sit_up"},
+        exercises=_SQUATS | {"lunge", "deadlift", "push_up"},
         least_deg=5.0,
         sentence="the back rounds: the head leaves the trunk's line by {degrees:.0f} degrees",
     ),

@@ -25,6 +25,7 @@ DEFAULT_LIMIT = 3.5
 """Least evidence for a fault where the reference has no limit of its own, in spreads."""
 # Evidence of what is no named fault must be stronger, as there is so much to look at.
 _GENERIC_LIMIT, _GENERIC_LEAST_DEG, _GENERIC_FACTOR = 8.0, 15.0, 2.0
+_ANOTHER_STYLE = 1.5
 # A spread beyond this says that the view does not show the feature.
 _MOST_SPREAD_DEG = 12.0
 _FREE = 2.0
@@ -137,7 +138,6 @@ class _Judge:
         self.not_judged: list[str] = []
         self.evidence: dict[str, float] = {}
 
-    # --- the whole --------------------------------------------------------------------------------
     def score(self) -> FormScore:
         """All of it."""
         named = [f for f in (*self._posture(), self._tempo()) if f is not None]
@@ -160,7 +160,6 @@ class _Judge:
             led=self.led,
         )
 
-    # --- named faults -----------------------------------------------------------------------------
     def _posture(self) -> list[Finding]:
         """Faults at the turning point, from their signatures where the reference knows them, else from single features."""
         if not self.signatures:
@@ -346,9 +345,10 @@ class _Judge:
             message=f"rushed: {moving_s:.1f} s for the repetition; reference {usual_s:.1f} ± {usual_s * spread:.1f} s",
         )
 
-    # --- everything else --------------------------------------------------------------------------
     def _others(self) -> list[Finding]:
-        """The strongest deviation that has no name, if it is beyond doubt."""
+        """The strongest deviation that has no name, if it is beyond doubt; of a movement of another style all would deviate."""
+        if self.distance > _ANOTHER_STYLE * self.view.distance_limit:
+            return []
         best: tuple[_Candidate, str, str] | None = None
         for phase in self.phase_spread:
             for name, words in GENERIC.items():
@@ -385,7 +385,6 @@ class _Judge:
         shrink = min(1.0, 100.0 / total) if total else 1.0
         return {joint: points * shrink for joint, points in sorted(lost.items())}
 
-    # --- words ------------------------------------------------------------------------------------
     def _limit(self, fault: str) -> float:
         return self.view.limits.get(fault, self.reference.limits.get(fault, DEFAULT_LIMIT))
 

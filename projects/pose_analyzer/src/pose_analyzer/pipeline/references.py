@@ -33,9 +33,12 @@ EXERCISES = (
 )  # fmt: skip
 STANDS_FOR = {
     "barbell_squat": ("squat", ("elbow", "shoulder", "wrist", "neck")),
+    # Where the hands are is nobody's fault.
+    "squat": ("squat", ("elbow", "shoulder", "wrist")),
+    "lunge": ("lunge", ("elbow", "shoulder", "wrist")),
     "push_up_incline": ("push_up", ("trunk_lean", "shank_lean", "tilt")),
 }
-"""What the athlete cannot show -> the exercise that is the same but for the features with these words in their names."""
+"""Exercise -> the one whose sets of the athlete stand for it, and words in the names of features in which people may differ."""
 _SIGNATURE_DEG = {
     "knee_valgus_deg": 15.0,
     "forward_lean_deg": 15.0,
@@ -76,7 +79,8 @@ def athlete_reference(exercise: str, *, people: int = 4, folder: Path | None = N
     studio.close()
     persons = [filmed[t.key] for t in takes if filmed[t.key]]
     source = f"athlete, filmed and detected: {len(persons)} people from {len(azimuths(exercise))} directions"
-    source += f"; {exercise.replace('_', ' ')}s stand for it, but for {', '.join(other)}" if other else ""
+    source += f"; {exercise.replace('_', ' ')}s stand for it" if wanted != exercise else ""
+    source += f"; free: {', '.join(other)}" if other else ""
     reference = build_reference([r for rows in persons for r in rows], profile, source=source, leave_out=leave_out)
     for fault, sets in _seen_without_pictures(exercise).items():
         reference = with_signatures(reference, {fault: sets}, profile)
