@@ -42,8 +42,8 @@ _LIKELY, _CLEAR, _OVER = 0.4, 0.75, 0.25
 _LIKELY_IN_ALL, _CLEAR_IN_ALL = 0.55, 0.75
 # One repetition is enough at the end if it was a slow one that was watched for a while.
 _SINGLE_S, _SINGLE_LOOKS = 1.5, 6
-# Repetitions of a set differ in duration by less than this factor from its median.
-_STEADY = 2.0
+# Repetitions of a set differ in duration by less than this factor from its median: of two, one takes at most twice as long.
+_STEADY = 1.5
 # An exercise that somebody in the stream has just done needs less: people do sets, and cameras are cut.
 _HABIT_S = 60.0
 _HABIT_BONUS = 0.15
@@ -249,7 +249,8 @@ class _Athlete:
         trial = self._trials.get(best)
         if trial is not None:
             chance = self._recognizer.support(chances, best)
-            least = _CLEAR - (_HABIT_BONUS if best in habits else 0.0)
+            # A hold is one thing for seconds on end; half a movement by chance is not taken for it.
+            least = _CLEAR - (_HABIT_BONUS if best in habits or trial.counter.profile.is_hold else 0.0)
             over = self._current is None or self._recognizer.support(chances, self.exercise) < _OVER
             if chance >= least and trial.is_set and over and self._was_likely(trial):
                 events += self._take_over(trial, chance)
