@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pose_analyzer.detection.scale.merge import body_px, merge_poses, seen_again, similarities, without_known
+from pose_analyzer.detection.scale.merge import body_px, merge_poses, seen_again, similarities, without_known, without_twins
 from pose_analyzer.synthetic import scene_for
 from shared_utils.data_models import Poses
 from shared_utils.skeletons import COCO_17
@@ -118,6 +118,14 @@ def test_known_people_and_their_parts_are_not_newcomers():
     readings = Poses.concatenate([fakes.body(305, 52, 395), fakes.body(310, 200, 150), fakes.body(700, 300, 60)])
     assert without_known(readings, known).boxes_xyxy[:, 1].tolist() == [300]
     assert len(without_known(readings, Poses.empty(COCO_17))) == 3
+
+
+def test_somebody_followed_twice_with_sides_exchanged_is_there_once():
+    person, other = fakes.body(300, 50, 100), fakes.body(500, 50, 100)
+    turned = person.replace(keypoints_xy=person.keypoints_xy[:, COCO_17.flip_indices])
+    assert without_twins(Poses.concatenate([person, other, turned])).keypoints_xy.shape[0] == 2
+    assert len(without_twins(Poses.concatenate([person, other]))) == 2
+    assert len(without_twins(Poses.empty(COCO_17))) == 0
 
 
 def test_only_who_is_seen_again_in_the_same_posture_counts():

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.detection.base import FollowingDetector, PoseDetector, check_images, in_waves
-from pose_analyzer.detection.scale.merge import body_px, merge_poses, seen_again, without_known
+from pose_analyzer.detection.scale.merge import body_px, merge_poses, seen_again, without_known, without_twins
 from pose_analyzer.detection.scale.search import ScaleMode, SearchPlan, StreamSearch
 from pose_analyzer.detection.scale.sizes import NEUTRAL, PROFILES, ScaleProfile
 from pose_analyzer.detection.scale.tiles import Tile
@@ -243,7 +243,7 @@ class MultiScaleDetector:
 
     def _with_newcomers(self, views: Sequence[_View], stream_ids: Sequence[str] | None) -> list[Poses]:
         """Of a detector that follows people: those it has, and whoever of the tiles' stands the look in the whole picture."""
-        results = [self._weighed(view.found) for view in views]
+        results = [self._weighed(without_twins(view.found)) for view in views]
         candidates: dict[int, Poses] = {}
         for i, view in enumerate(views):
             if view.readings:

@@ -108,6 +108,20 @@ def without_known(poses: Poses, known: Poses) -> Poses:
     return poses[~taken]
 
 
+def without_twins(poses: Poses) -> Poses:
+    """Everybody once who is followed twice, with left and right exchanged: a network may turn a small person round, and then follow both.
+
+    Args:
+        poses: n people; of two the first stays.
+    """
+    keep = np.ones(len(poses), bool)
+    for i in range(len(poses) - 1):
+        later = np.arange(i + 1, len(poses))
+        if keep[i]:
+            keep[later] &= similarities(poses, i, later)[1] < _SAME_PERSON
+    return poses if keep.all() else poses[keep]
+
+
 def seen_again(poses: Poses, earlier: Poses) -> Poses:
     """Those whose pose agrees with somebody's in an earlier reading of the same picture: people are found twice, things are not.
 
