@@ -99,7 +99,7 @@ def test_the_path_names_the_phase_of_the_moment():
 
 def test_a_movement_unlike_the_reference_is_told_once_within_the_cooldown():
     analyzer = TemporalAnalyzer(load_reference("squat"), stream_id="cam", cooldown_s=1000)
-    events, _ = watch(analyzer, frames_of("squat", 75.0, fault="forward_lean_deg", degree=25.0, reps=2))
+    events, _ = watch(analyzer, frames_of("squat", 75.0, fault="forward_lean_deg", degree=18.0, reps=2))
     assert sum(m.unusual for m in analyzer.matches) == 2
     (event,) = events
     assert event.type == EventType.FORM_DEVIATION

@@ -30,6 +30,8 @@ _OF_STILL = 0.7
 _LEAST_SHARE = 0.4
 # A match is over when it has not become better for so long.
 _SETTLE_S = 0.3
+# The search cuts less exactly than the counter, by whose repetitions the reference's limit was found.
+_CUT = 1.25
 # Share of the way from rest to the turning point beyond which somebody is there.
 _AT_TURN = 0.93
 # Another view is taken only when the present one is farther off.
@@ -93,7 +95,7 @@ class TemporalAnalyzer:
         profile: ExerciseProfile | None = None,
         stream_id: str = "stream",
         cooldown_s: float = 6.0,
-        slack: float = 1.6,
+        slack: float = 3.0,
     ) -> None:
         if not cooldown_s >= 0:
             raise ValidationError(f"cooldown_s must be 0 or more, got {cooldown_s}")
@@ -185,7 +187,7 @@ class TemporalAnalyzer:
             start_s=float(times[0]),
             end_s=float(times[-1]),
             distance=distance,
-            limit=view.stream_limit,
+            limit=_CUT * view.stream_limit,
             phase=self.profile.phases[_phases_of(reference)[i]],
             frame=kept[int(np.abs(times - at[j]).argmin())][1],
             view_deg=view.azimuth_deg,
@@ -297,7 +299,7 @@ class _Spring:
     def _most(self, view: ReferenceView) -> float:
         """Distance up to which something is an attempt at the movement: whoever stands at rest is always farther."""
         still = float(np.sqrt(np.square((self.mean - self.mean[0]) / view.scale).sum(1).mean()))
-        return min(self._slack * view.stream_limit, _OF_STILL * still)
+        return min(self._slack * _CUT * view.stream_limit, _OF_STILL * still)
 
     def _look(self) -> bool:
         """Choose the view of the reference; whether it is another one, which starts anew."""
