@@ -221,14 +221,33 @@ def _section(module: str) -> Callable[[], str]:
     return lambda: _benchmark(module).accuracy_markdown()
 
 
+def scale() -> str:
+    """People 40 to 400 px tall, plain and by several scales."""
+    return "\n".join(
+        [
+            "## People far away",
+            "",
+            "Recall and error of keypoints by height in the picture, 1280 x 720 px, plain and with `detection.multi_scale: auto`.",
+            "",
+            _benchmark("bench_scale").scale_markdown(),
+        ]
+    )
+
+
+def form() -> str:
+    """Faults by degree, false alarms, anomalies."""
+    module = _benchmark("bench_form")
+    return "## Form\n\n" + module.form_markdown(module.form_rows())
+
+
 SECTIONS: dict[str, Callable[[], str]] = {
     "athlete": athlete,
     "counting": _section("count_clips"),
     "tracking": _section("bench_tracking"),
     "smoothing": _section("bench_smoothing"),
-    "scale": _section("bench_scale"),
+    "scale": scale,
     "angles": _section("bench_angles"),
-    "form": _section("bench_form"),
+    "form": form,
 }
 """Name -> measures, and tells as markdown. In the order of the document."""
 

@@ -157,6 +157,9 @@ def tracking() -> Iterator[Row]:
     ours = cost.pop("pose_analyzer")
     for name, theirs in cost.items():
         yield Row("tracking", "ByteTrack at 20 people, ms a frame", ours, theirs, name, theirs / ours)
+    ours = _load("bench_tracking").cost_of_ours_ms(people=20)
+    ratio = ours["ultralytics"] / ours["oks"]
+    yield Row("tracking", "pose tracker at 20 people, ms a frame", ours["oks"], ours["ultralytics"], "ultralytics' ByteTrack", ratio, 3.0)
 
 
 def smoothing() -> Iterator[Row]:
@@ -164,6 +167,13 @@ def smoothing() -> Iterator[Row]:
     r = _load("bench_smoothing").run()
     what = f"One Euro at {r['people']} people x {r['keypoints']} keypoints, microseconds a frame"
     yield Row("smoothing", what, r["vectorised_us"], r["scalar_loop_us"], "one filter per scalar", r["speed_up"], 20.0)
+
+
+def form() -> Iterator[Row]:
+    """What judging a movement as it goes costs."""
+    row = _load("bench_form").cost_row()
+    for name, key, goal in (("median", "temporal_median_ms", 1.0), ("99th percentile", "temporal_p99_ms", None)):
+        yield Row("form", f"movement search at 33 points, ms a frame, {name}", row[key], 2.0, "limit", 2.0 / row[key], goal)
 
 
 def video() -> Iterator[Row]:
@@ -195,6 +205,7 @@ GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "start": start,
     "tracking": tracking,
     "smoothing": smoothing,
+    "form": form,
     "video": video,
     "synthetic": synthetic,
     "service": service,

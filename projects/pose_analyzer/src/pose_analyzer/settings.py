@@ -70,7 +70,7 @@ class SmoothingSettings(SettingsModel):
     "steady" by default: on scenes that no setting was chosen on it leaves 8 % of the jitter at rest (one_euro 15 %), lags in the
     fastest motion by nothing, and is nearer to the truth than the readings themselves; repetitions are the same, angles within
     0.3 degrees. For one person it costs 0.05 ms a frame more. Gaps and swaps are left alone by default: filling and repairing cost
-    as much again and change no count on the recorded clips.
+    as much again and changed no count where it was tried.
     """
 
     enabled: bool = Field(default=True, description="Filter keypoints before measuring.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 
 from pose_analyzer.errors import ExerciseError
@@ -13,6 +14,8 @@ from pose_analyzer.exercise.recording import Repetition, RepetitionRecorder
 from pose_analyzer.exercise.reference import Reference
 from shared_utils.data_models import Event, EventType, Poses
 from shared_utils.errors import ValidationError
+
+_MOST_SCORES = 10_000  # a stream has no end
 
 
 class FormScorer:
@@ -77,7 +80,7 @@ class FormScorer:
         if not 0 <= min_confidence <= 1:
             raise ValidationError(f"min_confidence must lie in 0..1, got {min_confidence}")
         self.stream_id = stream_id
-        self.scores: list[FormScore] = []
+        self.scores: deque[FormScore] = deque(maxlen=_MOST_SCORES)
         self._cooldown_s = cooldown_s
         self._recorder = RepetitionRecorder(self.profile, min_confidence=min_confidence)
         self._told_s: dict[tuple[int, str, str], float] = {}

@@ -175,7 +175,7 @@ class RepetitionRecorder:
     def __init__(self, profile: ExerciseProfile, *, min_confidence: float = 0.5) -> None:
         self.profile = profile
         self._min_confidence = min_confidence
-        self._rows: dict[int, deque[tuple[float, int, Array, Array, Array]]] = {}
+        self._rows: dict[int, deque[tuple[float, int, Poses, int]]] = {}
         self._last_s = -math.inf
 
     def update(self, poses: Poses, events: Iterable[Event], *, timestamp_s: float, frame_index: int) -> list[Repetition]:
@@ -194,13 +194,9 @@ class RepetitionRecorder:
 
     def _keep(self, poses: Poses, timestamp_s: float, frame_index: int) -> None:
         self._last_s = timestamp_s
-        tracked = np.flatnonzero(poses.track_ids >= 0)
-        if len(tracked):
-            people = poses[tracked]
-            features, directions = form_features(people, min_confidence=self._min_confidence), facing(people)
-            points = body_points(people, min_confidence=self._min_confidence)
-            for row, track_id in enumerate(people.track_ids.tolist()):
-                self._rows.setdefault(track_id, deque()).append((timestamp_s, frame_index, features[row], directions[row], points[row]))
+        for row, track_id in enumerate(poses.track_ids.tolist()):
+            if track_id >= 0:
+                self._rows.setdefault(track_id, deque()).append((timestamp_s, frame_index, poses, row))
         for track_id in [t for t, rows in self._rows.items() if rows[-1][0] < timestamp_s - _KEPT_S]:
             del self._rows[track_id]
         for rows in self._rows.values():
@@ -212,17 +208,21 @@ class RepetitionRecorder:
         found = (self._of(e) for e in events if e.type in (EventType.REP_COMPLETED, EventType.REP_PARTIAL))
         return [r for r in found if r is not None]
 
-    def latest(self, track_id: int) -> Array | None:
-        """(f,) features of a person's last frame."""
-        rows = self._rows.get(track_id)
-        return rows[-1][2] if rows else None
-
     def _of(self, event: Event) -> Repetition | None:
-        rows = self._rows.get(event.track_id)
-        if rows is None:
+        kept = [row for row in self._rows.get(event.track_id, ()) if event.start_s - 1e-9 <= row[0] <= event.end_s + 1e-9]
+        if not kept:
             return None
-        times, frames, features, directions, points = (np.array(column) for column in zip(*rows, strict=True))
-        return repetition_of(event, self.profile, times_s=times, frames=frames, features=features, directions=directions, points=points)
+        # Features are worked out now, for all frames of the repetition at once: frame by frame they cost fifty times as much.
+        people = Poses.concatenate([poses[row : row + 1] for _, _, poses, row in kept])
+        return repetition_of(
+            event,
+            self.profile,
+            times_s=np.array([row[0] for row in kept]),
+            frames=np.array([row[1] for row in kept], np.int64),
+            features=form_features(people, min_confidence=self._min_confidence),
+            directions=facing(people),
+            points=body_points(people, min_confidence=self._min_confidence),
+        )
 
 
 def repetition_of(

@@ -17,7 +17,7 @@ from pose_analyzer import __version__, reporting
 from pose_analyzer.detection import PoseDetector
 from pose_analyzer.pipeline.recorder import SeriesRecorder
 from pose_analyzer.pipeline.session import PoseSession
-from pose_analyzer.pipeline.stream import Pipeline, Update
+from pose_analyzer.pipeline.stream import AUTO, Pipeline, Update
 from pose_analyzer.settings import PoseSettings
 from pose_analyzer.video import Source, VideoWriter, open_source
 from shared_utils.data_models import Event, Frame
@@ -218,13 +218,19 @@ class _Run:
 
 def annotate(update: Update, *, exercise: str | None = None) -> Any:
     """The frame of an update with everything measured drawn onto it: (H, W, 3) uint8 RGB."""
-    title = Path(exercise).stem.replace("_", " ") if exercise else ""
-    status = [
-        reporting.PersonStatus(
-            track_id=t, title=title if len(update.repetitions) == 1 else f"{title} · {t}", count=s.count, phase=s.phase, progress=s.progress
+    several = len(update.repetitions) > 1
+    status = []
+    for track_id, state in sorted(update.repetitions.items()):
+        title = (state.exercise if exercise == AUTO else Path(exercise or "").stem).replace("_", " ")
+        status.append(
+            reporting.PersonStatus(
+                track_id=track_id,
+                title=f"{title} · {track_id}" if several else title,
+                count=state.count,
+                phase=state.phase,
+                progress=state.progress,
+            )
         )
-        for t, s in sorted(update.repetitions.items())
-    ]
     caption = f"{update.frame.timestamp_s:.2f} s"
     return reporting.draw_overlay(update.frame.image, update.poses, update.angles, status=status, caption=caption)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from itertools import islice
 
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise import ExerciseProfile, FormScorer, list_references, load_profile, load_reference
@@ -79,7 +80,11 @@ class FormFeedback:
         if not any(event.type == EventType.REP_COMPLETED for event in counted):
             return list(counted)
         # Each scorer keeps what it judged in order, and it judged nothing later than these.
-        scores = {(name, s.track_id, s.number): s.score for name, f in self._scorers.items() for s in f.scores[-len(counted) :]}
+        scores = {
+            (name, score.track_id, score.number): score.score
+            for name, scorer in self._scorers.items()
+            for score in islice(reversed(scorer.scores), len(counted))
+        }
         told = []
         for event in counted:
             names = [event.data["exercise"]] if "exercise" in event.data else list(self._scorers)

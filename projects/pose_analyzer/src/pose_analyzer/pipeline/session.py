@@ -333,21 +333,21 @@ def _compared(session: Session, track_id: int, reference: str | Path | None, num
     view = chosen.view(azimuth_deg)
     if view is None:
         raise reporting.ChoiceError(f"the reference of {chosen.exercise} has no view from {azimuth_deg:.0f}°")
-    curves = {}
+    curves, mean = {}, view.mean_at(azimuth_deg)
     for r in full:
         own = r.led_by(led).curves()[:, view.columns]
         seen = np.isfinite(own).all(0)
         warped = np.full(own.shape, np.nan)
         if seen.any():
-            warped[:, seen] = onto(view.mean[:, seen] / view.scale[seen], own[:, seen] / view.scale[seen], own[:, seen], window=WINDOW)[0]
+            warped[:, seen] = onto(mean[:, seen] / view.scale[seen], own[:, seen] / view.scale[seen], own[:, seen], window=WINDOW)[0]
         curves[str(r.number)] = warped
-    off = {k: float(np.nanmean(np.abs(c - view.mean) / np.maximum(view.spread, 1.0))) if np.isfinite(c).any() else -1.0
+    off = {k: float(np.nanmean(np.abs(c - mean) / np.maximum(view.spread, 1.0))) if np.isfinite(c).any() else -1.0
            for k, c in curves.items()}  # fmt: skip
     other = {"left": "right", "right": "left"} if led == "right" else {}
     names = tuple("_".join([other.get(head, head), *rest]) for head, *rest in (f.split("_") for f in view.features))
     return reporting.ComparedCurves(
         features=names,
-        mean=view.mean,
+        mean=mean,
         spread=view.spread,
         repetitions=curves,
         chosen=max(off, key=lambda k: off[k]) if number is None else str(number),

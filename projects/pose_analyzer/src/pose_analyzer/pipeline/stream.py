@@ -226,10 +226,9 @@ class Pipeline:
         )
 
     def _count(self, angles: Angles, people: Poses, frame: Frame) -> list[Event]:
-        at = {"timestamp_s": frame.timestamp_s, "frame_index": frame.index}
-        if isinstance(self._counter, AutoCounter):
-            return self._counter.update(angles, people, **at)
-        return [] if self._counter is None else self._counter.update(angles, **at)
+        if self._counter is None:
+            return []
+        return self._counter.update(angles, people, timestamp_s=frame.timestamp_s, frame_index=frame.index)
 
     def _measure(self, people: Poses, now: float) -> Angles:
         wanted = self.settings.angles

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pose_analyzer.detection import PoseDetector, create_detector
+from pose_analyzer.detection import PoseDetector
 from pose_analyzer.errors import WorkerError
 from pose_analyzer.pipeline.stream import Pipeline, make_detector
 from pose_analyzer.settings import PoseSettings, load_pose_settings
@@ -81,15 +81,7 @@ class MeasureOrder(_Order):
 
     def _detector(self, settings: PoseSettings, warm: PoseDetector | None) -> PoseDetector:
         if self.precision is not None and settings.detection.name == "blazepose":
-            chosen = settings.detection
-            return create_detector(
-                chosen.name,
-                device=chosen.device,
-                max_people=chosen.max_people,
-                model=chosen.model,
-                threads=self.threads,
-                precision=self.precision,
-            )
+            return make_detector(settings, precision=self.precision)
         is_default = settings.detection == load_pose_settings(overrides={"detection.threads": 1}).detection
         return warm if warm is not None and is_default else make_detector(settings)
 
