@@ -98,7 +98,9 @@ class AngleSettings(SettingsModel):
 
     min_confidence: float = Field(default=0.5, ge=0, le=1, description="Keypoints below this confidence give no angle.")
     planes: bool = Field(default=False, description="Also measure flexion and abduction of shoulder and hip apart; a third more time.")
-    errors: bool = Field(default=True, description="Give every angle of the picture its standard deviation.")
+    errors: bool = Field(
+        default=True, description="Give every angle of a result its error, and the angles of lifted landmarks."
+    )
     evidence: Literal["lenient", "strict"] = Field(
         default="lenient",
         description="strict: no reading where the error exceeds 15 degrees or a segment points at the camera. Counting is not affected.",

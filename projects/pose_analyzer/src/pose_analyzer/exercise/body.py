@@ -32,6 +32,7 @@ _GONE_S = 2.0
 # Nobody falls or jumps faster than this, trunk lengths per second; less than half a trunk is no leap, however short the time.
 _LEAP_PER_S, _LEAP = 8.0, 0.5
 
+_SHOULDER, _ELBOW, _HIP = (PARTS.index(name) for name in ("shoulder", "elbow", "hip"))
 _NOTHING = (math.nan,) * len(COLUMNS)
 
 
@@ -81,13 +82,13 @@ class _Body:
         self._unit, self._top, self._height = 0.0, math.inf, math.nan
 
     def update(self, sure: NDArray[np.float64], every: NDArray[np.float64], time_s: float) -> tuple[float, ...]:
-        shoulders, elbows, hips = (sure[PARTS.index(name)] for name in ("shoulder", "elbow", "hip"))
-        across = shoulders[0] - shoulders[1]
-        arm = float(np.fmax.reduce(np.hypot(*(shoulders - elbows).T)))
-        trunk = float(np.hypot(*(_middle(shoulders) - _middle(hips))))
-        lengths = (trunk, float(np.hypot(*across)) * _TRUNK / _BREADTH, arm * _TRUNK / _UPPER_ARM)
+        # Plain numbers: for a handful of them numpy takes ten times as long.
+        shoulders, elbows, hips = sure[_SHOULDER].tolist(), sure[_ELBOW].tolist(), sure[_HIP].tolist()
+        chest, pelvis = _middle(*shoulders), _middle(*hips)
+        arms = [math.dist(shoulder, elbow) for shoulder, elbow in zip(shoulders, elbows, strict=True)]
+        lengths = (math.dist(chest, pelvis), math.dist(*shoulders) * _TRUNK / _BREADTH, *(arm * _TRUNK / _UPPER_ARM for arm in arms))
         seen = [x for x in lengths if math.isfinite(x)]
-        height = float(_middle(shoulders)[1])
+        height = chest[1]
         if not seen or not math.isfinite(height):
             return _NOTHING
         elapsed_s, self.time_s = time_s - self.time_s, time_s
@@ -100,7 +101,7 @@ class _Body:
         # The picture's y grows downwards: the highest place has the least.
         self._top = min(self._top + _FORGET_PER_S * elapsed_s * self._unit, height)
         share = 100.0 / self._unit
-        breadths = (share * float(pair[0, 0] - pair[1, 0]) for pair in (every[PARTS.index("shoulder")], every[PARTS.index("hip")]))
+        breadths = (share * float(every[part, 0, 0] - every[part, 1, 0]) for part in (_SHOULDER, _HIP))
         return share * (height - self._top), *breadths
 
     def _measure(self, length: float, elapsed_s: float) -> None:
@@ -108,7 +109,10 @@ class _Body:
         self._unit = keep * self._unit + (1.0 - keep) * length
 
 
-def _middle(pair: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2,) middle of two points, or the one that is there."""
-    there = pair[np.isfinite(pair).all(1)]
-    return there.mean(0) if len(there) else pair[0]
+def _middle(a: list[float], b: list[float]) -> list[float]:
+    """Middle of two points, or the one that is there."""
+    if not (math.isfinite(a[0]) and math.isfinite(a[1])):
+        return b
+    if not (math.isfinite(b[0]) and math.isfinite(b[1])):
+        return a
+    return [0.5 * (a[0] + b[0]), 0.5 * (a[1] + b[1])]

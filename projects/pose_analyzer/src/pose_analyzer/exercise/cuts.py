@@ -74,6 +74,8 @@ class ViewWatch:
         aside = abs(float((now - before)[self._breadths].sum()))
         if aside >= max(_LEAST_PCT, _LEAST_PCT_PER_S * elapsed_s):
             return True
-        turned = difference[self._angles]
+        turned, most = difference[self._angles], max(_LEAST_DEG, _LEAST_DEG_PER_S * elapsed_s)
+        if 2 * np.count_nonzero(turned >= most) < _LEAST_ANGLES:  # nearly always: then the median is below it, too
+            return False
         known = turned[np.isfinite(turned)]
-        return len(known) >= _LEAST_ANGLES and float(np.median(known)) >= max(_LEAST_DEG, _LEAST_DEG_PER_S * elapsed_s)
+        return len(known) >= _LEAST_ANGLES and float(np.median(known)) >= most

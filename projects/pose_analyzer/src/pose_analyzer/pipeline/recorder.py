@@ -2,7 +2,7 @@
 
 Every angle `<name>_deg` has a column `<name>_sigma_deg` beside it, its standard deviation (float32), NaN where it was not
 estimated; so the columns of a result do not depend on what could be seen. What nobody waits for in a live picture, errors
-of the angles in space and angles of the lifted landmarks (`<name>_lifted_deg`), is measured here, many rows at once.
+and angles of the lifted landmarks (`<name>_lifted_deg`), is measured here, many rows at once.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ class SeriesRecorder:
 
     Args:
         keypoints: Also keep pixel and world coordinates of every keypoint (about 0.9 kB a row).
-        errors: Also measure the errors of angles in space, and the lifted angles.
+        errors: Also measure the errors of angles, and the lifted angles.
         min_confidence: Of keypoints, 0..1.
     """
 
     def __init__(self, *, keypoints: bool = True, errors: bool = True, min_confidence: float = 0.5) -> None:
         self._keypoints, self._errors, self._min_confidence = keypoints, errors, min_confidence
         self._waiting: list[Poses] = []
-        self._in_space: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+        self._measured: list[tuple[NDArray[np.float64], NDArray[np.float32]]] = []
         self._skeleton: Skeleton | None = None
         self._angle_names: tuple[str, ...] = ()
         self._fixed: list[tuple[int, float, int, float, int]] = []
@@ -86,15 +86,24 @@ class SeriesRecorder:
         angles = measure_angles(Poses.concatenate(self._waiting), timestamp_s=0.0, min_confidence=self._min_confidence)
         self._waiting.clear()
         assert angles.sigma_deg is not None  # noqa: S101 - for the type checker: measure_angles always gives it
-        self._in_space.append((angles.value_deg[:, _LIFTED_AT], angles.sigma_deg[:, _SPACE_AT + _LIFTED_AT]))
+        self._measured.append((angles.value_deg[:, _LIFTED_AT], angles.sigma_deg.astype(np.float32)))
 
-    def _space_columns(self) -> dict[str, NDArray[Any]]:
+    def _error_columns(self, value_deg: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Errors of the angles, those that came with them first, and the lifted angles with theirs."""
         self._measure_waiting()
-        if not self._in_space:
-            return {}
-        lifted, sigma = (np.concatenate(parts) for parts in zip(*self._in_space, strict=True))
-        names = [sigma_name(name) for name in (*_SPACE_NAMES, *LIFTED_NAMES)]
-        return _spread(lifted, LIFTED_NAMES) | _spread(sigma.astype(np.float32), names)
+        names = self._angle_names
+        unknown = np.full(len(names), np.nan)
+        sigma = np.stack([unknown if row is None else row for row in self._sigmas]).astype(np.float32)
+        if not self._measured:
+            return _spread(sigma, [sigma_name(name) for name in names])
+        lifted, measured = (np.concatenate(parts) for parts in zip(*self._measured, strict=True))
+        # An angle that is told only where its plane is seen has the error of the plain one.
+        plain = [name.replace("_in_plane", "") for name in names]
+        at = [i for i, name in enumerate(plain) if name in MEASURED_NAMES]
+        found = measured[:, [MEASURED_NAMES.index(plain[i]) for i in at]]
+        sigma[:, at] = np.where(np.isnan(sigma[:, at]) & ~np.isnan(value_deg[:, at]), found, sigma[:, at])
+        columns = _spread(sigma, [sigma_name(name) for name in names]) | _spread(lifted, LIFTED_NAMES)
+        return columns | _spread(measured[:, _LIFTED_AT], [sigma_name(name) for name in LIFTED_NAMES])
 
     def series(self) -> Series:
         """Everything recorded so far."""
@@ -114,11 +123,8 @@ class SeriesRecorder:
             "phase": np.array(phases, object),
             "signal_deg": np.array(signal, np.float64),
         }
-        columns |= _spread(np.stack(self._angles), self._angle_names)
-        unknown = np.full(len(self._angle_names), np.nan)
-        sigmas = np.stack([unknown if row is None else row for row in self._sigmas]).astype(np.float32)
-        columns |= _spread(sigmas, [sigma_name(name) for name in self._angle_names])
-        columns |= self._space_columns()
+        value_deg = np.stack(self._angles)
+        columns |= _spread(value_deg, self._angle_names) | self._error_columns(value_deg)
         columns |= _spread(np.stack(self._boxes), ("box_x1_px", "box_y1_px", "box_x2_px", "box_y2_px"))
         if self._keypoints:
             names = self._skeleton.keypoints

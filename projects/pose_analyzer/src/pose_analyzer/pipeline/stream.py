@@ -61,6 +61,10 @@ class Update:
     repetitions: Mapping[int, RepState] = field(default_factory=dict)
     timings_s: Mapping[str, float] = field(default_factory=dict)
 
+    def with_errors(self) -> Angles:
+        """`angles` with the standard deviation of those in the picture, worked out when it is asked for."""
+        return self.angles if self.angles.sigma_deg is not None else picture_errors(self.angles, self.tracked)
+
 
 class Pipeline:
     """Measures the people of one stream.
@@ -233,7 +237,7 @@ class Pipeline:
     def _measure(self, people: Poses, now: float) -> Angles:
         wanted = self.settings.angles
         angles = joint_angles(people, timestamp_s=now, min_confidence=wanted.min_confidence, planes=wanted.planes)
-        return picture_errors(angles, people) if wanted.errors or wanted.evidence == "strict" else angles
+        return picture_errors(angles, people) if wanted.evidence == "strict" else angles
 
     def flush(self) -> list[Event]:
         """End of the stream: what is still in progress becomes events."""

@@ -93,9 +93,8 @@ def _angles_by_track(update: Update) -> dict[int, dict[str, float | None]]:
 
 
 def _sigmas_by_track(update: Update) -> dict[int, dict[str, float]]:
-    angles = update.angles
-    if angles.sigma_deg is None:
-        return {}
+    angles = update.with_errors()
+    assert angles.sigma_deg is not None  # noqa: S101 - for the type checker
     columns = image_plane(angles.names)
     names = [angles.names[i] for i in columns]
     return {
