@@ -98,9 +98,7 @@ class AngleSettings(SettingsModel):
 
     min_confidence: float = Field(default=0.5, ge=0, le=1, description="Keypoints below this confidence give no angle.")
     planes: bool = Field(default=False, description="Also measure flexion and abduction of shoulder and hip apart; a third more time.")
-    errors: bool = Field(
-        default=True, description="Give every angle of a result its error, and the angles of lifted landmarks."
-    )
+    errors: bool = Field(default=True, description="Give every angle of a result its error, and the angles of lifted landmarks.")
     evidence: Literal["lenient", "strict"] = Field(
         default="lenient",
         description="strict: no reading where the error exceeds 15 degrees or a segment points at the camera. Counting is not affected.",
@@ -111,6 +109,10 @@ class ExerciseSettings(SettingsModel):
     """What is counted."""
 
     name: str | None = Field(default=None, description="Exercise profile by name or path; auto recognises it; none counts nothing.")
+    reference: str | None = Field(
+        default=None,
+        description="Reference of form by name or JSON file (pose-analyzer reference build); default: the exercise's own, of the athlete.",
+    )
     form: bool = Field(default=True, description="Judge the form of each repetition, where there is a reference of the exercise.")
 
 

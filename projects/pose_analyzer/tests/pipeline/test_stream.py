@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from pose_analyzer.errors import ExerciseError, PipelineError
+from pose_analyzer.exercise.reference import reference_folders
 from pose_analyzer.pipeline import Pipeline, analyze
 from pose_analyzer.synthetic import scene_for
 from shared_utils import BLAZEPOSE_33, Frame, Poses
@@ -177,3 +178,16 @@ def test_an_exercise_that_nobody_named_is_recognised_counted_and_judged():
     assert session.repetition_count == 4
     assert {event.data["exercise"] for event in session.repetitions} == {"squat"}
     assert "form_score" in session.repetitions[-1].data  # from the moment of recognition on
+
+
+def test_form_is_judged_by_the_reference_that_is_named(leaning, tmp_path):
+    frames, poses = leaning
+    own = tmp_path / "own.json"
+    own.write_text((reference_folders()[0] / "squat.json").read_text())
+    named = analyze(frames, exercise="squat", detector=TruthDetector(poses), overrides={"exercise.reference": str(own)})
+    usual = analyze(frames, exercise="squat", detector=TruthDetector(poses))
+    assert [e.data.get("form_score") for e in named.repetitions] == [e.data.get("form_score") for e in usual.repetitions]
+    with pytest.raises(ExerciseError, match="is of push_up, not of squat"):
+        Pipeline(exercise="squat", detector=TruthDetector(poses), overrides={"exercise.reference": "push_up"})
+    with pytest.raises(ExerciseError):
+        Pipeline(exercise="squat", detector=TruthDetector(poses), overrides={"exercise.reference": str(tmp_path / "none.json")})

@@ -21,6 +21,10 @@ class FormFeedback:
     Args:
         profile: What is counted; None = whatever is recognised, from then on.
         stream_id: Name of the stream in events.
+        reference: Name or file of how it is done well; default that of the exercise, where there is one.
+
+    Raises:
+        ExerciseError: There is no such reference, or it is not of this exercise.
 
     Example:
         >>> from pose_analyzer.exercise import load_profile
@@ -28,11 +32,16 @@ class FormFeedback:
         []
     """
 
-    def __init__(self, profile: ExerciseProfile | None, stream_id: str) -> None:
+    def __init__(self, profile: ExerciseProfile | None, stream_id: str, *, reference: str | None = None) -> None:
         self._stream_id = stream_id
         self._is_open = profile is None
         self._scorers: dict[str, FormScorer] = {}
-        if profile is not None:
+        if profile is not None and reference is not None:
+            chosen = load_reference(reference)
+            if chosen.exercise != profile.name:
+                raise ExerciseError(f"the reference {reference} is of {chosen.exercise}, not of {profile.name}")
+            self._scorers[profile.name] = FormScorer(chosen, profile=profile, stream_id=stream_id)
+        elif profile is not None:
             self._add(profile)
 
     def update(self, people: Poses, counted: Sequence[Event], *, timestamp_s: float, frame_index: int) -> list[Event]:

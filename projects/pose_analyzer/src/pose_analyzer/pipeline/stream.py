@@ -136,7 +136,7 @@ class Pipeline:
         elif self._profile is not None:
             self._counter = RepetitionCounter(self._profile, stream_id=stream_id)
         judged = s.exercise.form and self._counter is not None
-        self._form = FormFeedback(self._profile, stream_id) if judged else None
+        self._form = FormFeedback(self._profile, stream_id, reference=s.exercise.reference) if judged else None
         self._placement = PlacementAnalyzer(stream_id, None if self._profile is None else self._profile.name)
         self.detector.forget(stream_id)
 
