@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +17,7 @@ _INTERVAL_S, _WINDOW_S, _LEAST = 0.2, 3.0, 10
 # Whoever turns further than this within the window is on the way to the place, not in it.
 _STEADY_DEG = 20.0
 _UPRIGHT_DEG = 30.0
+_WORTH_DEG = 10.0
 # The same advice to the same person again.
 _COOLDOWN_S = 60.0
 
@@ -84,9 +86,11 @@ class PlacementAnalyzer:
             return []
         placement = check_placement(azimuth, self._exercise, elevation_deg=elevation, height_px=height)
         turned = np.abs((known - placement.azimuth_deg + 180.0) % 360.0 - 180.0)
-        if placement.ok or float(np.quantile(turned, 0.9)) > _STEADY_DEG:
+        # The direction comes first among the advice; nobody moves a tripod for a few degrees, which cannot be told exactly, either.
+        advice = placement.advice[1:] if 0 < placement.off_deg < _WORTH_DEG else placement.advice
+        if not advice or float(np.quantile(turned, 0.9)) > _STEADY_DEG:
             return []
-        return self._event(track_id, placement, looks[0][0], frame)
+        return self._event(track_id, replace(placement, advice=advice), looks[0][0], frame)
 
     def _event(self, track_id: int, placement: Placement, since_s: float, frame: Frame) -> list[Event]:
         # Figures in the sentence change from look to look; what it is about does not.
