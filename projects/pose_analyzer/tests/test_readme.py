@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pose_analyzer.cli import main
+from pose_analyzer.synthetic import scene_for, write_clip
 
 ROOT = Path(__file__).resolve().parents[3]
 READMES = {"root": ROOT / "README.md", "package": ROOT / "projects" / "pose_analyzer" / "README.md"}
@@ -19,11 +20,22 @@ def _blocks(readme: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", READMES[readme].read_text(encoding="utf-8"), re.DOTALL)
 
 
+@pytest.fixture(scope="module")
+def a_folder(tmp_path_factory, athlete_clip):
+    """What a reader has at hand by then: clips, a result, a reference."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "clips").mkdir()
+    for name in ("squat.mp4", "clips/one.mp4", "monday.mp4", "friday.mp4"):
+        shutil.copy(athlete_clip, folder / name)
+    write_clip(scene_for("squat", reps=4, azimuth_deg=40, width=320, height=240, fps=15), folder / "coach.mp4")
+    assert main(["analyze", str(folder / "squat.mp4"), "--exercise", "squat", "--out", str(folder / "out" / "analyze")]) == 0
+    assert main(["reference", "build", "squat", "--from", str(folder / "coach.mp4"), "-o", str(folder / "coach.json")]) == 0
+    return folder
+
+
 @pytest.fixture
-def beside_a_clip(tmp_path, monkeypatch, athlete_clip):
-    shutil.copy(athlete_clip, tmp_path / "squat.mp4")
-    (tmp_path / "clips").mkdir()
-    shutil.copy(athlete_clip, tmp_path / "clips" / "one.mp4")
+def beside_a_clip(tmp_path, monkeypatch, a_folder):
+    shutil.copytree(a_folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -39,7 +39,9 @@ def test_a_squat_from_the_front_is_advised_once_to_move_the_camera():
     assert event.value == pytest.approx(50, abs=10)
 
 
-@pytest.mark.parametrize(("exercise", "azimuth_deg"), [("squat", 90), ("squat", -75), ("squat", 55), ("lateral_raise", 0), ("lateral_raise", 180)])
+@pytest.mark.parametrize(
+    ("exercise", "azimuth_deg"), [("squat", 90), ("squat", -75), ("squat", 55), ("lateral_raise", 0), ("lateral_raise", 180)]
+)
 def test_a_well_placed_camera_hears_nothing(exercise, azimuth_deg):
     assert told(PlacementAnalyzer("cam", exercise), seen_from(azimuth_deg, exercise=exercise)) == []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from itertools import pairwise
 
 import av
@@ -58,11 +59,13 @@ def test_a_recording_in_fragments_opens_wherever_it_is_cut(tmp_path):
     whole = make_clip(tmp_path / "w.mp4", frames=60, gop=10, container_options={"movflags": "frag_keyframe+empty_moov"}).read_bytes()
     path = tmp_path / "a.mp4"
     counts = []
+    # A file that ends where a fragment does (or within the next one's first words) is a shorter recording, not a damaged one.
+    borders = [place.start() - 4 for place in re.finditer(b"moof|mfra", whole)]
     for end in range(whole.index(b"moof", whole.index(b"moof") + 4), len(whole), 41):
         path.write_bytes(whole[:end])
         with open_source(path) as source:
             counts.append(len(list(source)))
-        assert source.damage is not None, end
+        assert source.damage is not None or any(0 <= end - border < 8 for border in borders), end
     assert counts == sorted(counts)
     assert (counts[0], counts[-1] > 50) == (10, True)
 

@@ -11,8 +11,8 @@ def iou_matrix(a_xyxy: NDArray[np.floating], b_xyxy: NDArray[np.floating]) -> ND
     """(a, b) intersection over union of (a, 4) and (b, 4) px boxes; 0 where both have no area.
 
     Example:
-        >>> iou_matrix(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [5, 5, 6, 6]])).round(3)
-        array([[0.333, 0.   ]])
+        >>> iou_matrix(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [5, 5, 6, 6]])).round(3).tolist()
+        [[0.333, 0.0]]
     """
     return iou_pairs(np.asarray(a_xyxy, np.float64)[:, None], np.asarray(b_xyxy, np.float64)[None])
 
@@ -21,8 +21,8 @@ def iou_pairs(a_xyxy: NDArray[np.floating], b_xyxy: NDArray[np.floating]) -> NDA
     """(...) intersection over union of (..., 4) px boxes, pair by pair.
 
     Example:
-        >>> iou_pairs(np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2]])).round(3)
-        array([0.333])
+        >>> iou_pairs(np.array([[0.0, 0, 2, 2]]), np.array([[1.0, 0, 3, 2]])).round(3).tolist()
+        [0.333]
     """
     ax1, ay1, ax2, ay2 = (a_xyxy[..., i] for i in range(4))
     bx1, by1, bx2, by2 = (b_xyxy[..., i] for i in range(4))
@@ -57,8 +57,8 @@ def oks_pairs(
 
     Example:
         >>> here, there = np.array([[[0.0, 0.0], [9.0, 0.0]]]), np.array([[[2.0, 0.0], [np.nan, np.nan]]])
-        >>> oks_pairs(here, there, variance_px2=np.array([[4.0, 4.0]]), weight=np.ones((1, 2))).round(3)  # exp(-1/2)
-        array([0.607])
+        >>> oks_pairs(here, there, variance_px2=np.array([[4.0, 4.0]]), weight=np.ones((1, 2))).round(3).tolist()  # exp(-1/2)
+        [0.607]
     """
     alike, _ = oks_and_trust(np.asarray(a_xy, np.float64) - b_xy, variance_px2=variance_px2, weight=weight)
     return alike

@@ -110,8 +110,8 @@ class BoxKalman:
         >>> for step in (1, 2, 3):
         ...     seen = np.array([[10.0 * step, 0.0, 40.0 + 10.0 * step, 100.0]])
         ...     motion.update(motion.predict(0.1 * step), np.array([0]), seen, 0.1 * step)
-        >>> motion.predict(0.8).boxes_xyxy.round(-1)  # 100 px/s to the right
-        array([[ 80.,   0., 120., 100.]])
+        >>> motion.predict(0.8).boxes_xyxy.round(-1).tolist()  # 100 px/s to the right
+        [[80.0, 0.0, 120.0, 100.0]]
     """
 
     def __init__(self) -> None:
