@@ -124,8 +124,7 @@ class RepetitionCounter:
             elif track_id not in rows:
                 self._tracks[track_id].miss()
         for track_id, row in rows.items():
-            watch = self._watches.setdefault(track_id, ViewWatch(angles.names))
-            view = "same" if self.profile.is_hold else watch.look(angles.value_deg[row], timestamp_s)
+            view = "same" if self.profile.is_hold else self._watch(track_id, angles.names).look(angles.value_deg[row], timestamp_s)
             if view != "same" and track_id in self._tracks:
                 if view == "suspect":
                     self._tracks[track_id].miss()
@@ -136,6 +135,11 @@ class RepetitionCounter:
                 self._tracks[track_id] = kind(self.profile, angles.names, self.stream_id, track_id, self._counts.get(track_id, 0))
             events += self._tracks[track_id].update(angles.value_deg[row], timestamp_s, frame_index)
         return events
+
+    def _watch(self, track_id: int, names: tuple[str, ...]) -> ViewWatch:
+        if track_id not in self._watches:
+            self._watches[track_id] = ViewWatch(names)
+        return self._watches[track_id]
 
     def flush(self) -> list[Event]:
         """End what is under way, as at the end of the stream. Counts stay."""
