@@ -246,7 +246,24 @@ def document(rows: list[Row], where: str) -> str:
     for r in rows:
         goal = "" if r.goal is None else f"{r.goal:g}"
         lines.append(f"| {r.what} | {_number(r.ours)} | {_number(r.other)} | {r.against} | {r.ratio:.2f} | {goal} | {r.verdict} |")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_limits(rows)]).rstrip() + "\n"
+
+
+def _limits(rows: list[Row]) -> list[str]:
+    """What stands in the way of goals that were missed."""
+    missed = " ".join(r.what for r in rows if r.verdict == "missed")
+    lines = []
+    if "4 streams" in missed:
+        lines.append(
+            '- Four streams: the landmark network alone takes most of what two cores have (see "cores busy"); decoding, drawing and sending '
+            "share the rest. bfloat16 (`stream_precision`) nearly halves it, more cores or an accelerator do the rest."
+        )
+    if "BlazePose, frames/s" in missed:
+        lines.append(
+            "- BlazePose against MediaPipe: both run the same float32 network; its 0.7 GFLOP take 4.7 ms of two cores near their peak, and four "
+            "times MediaPipe's speed would leave 4.6 ms for everything. bfloat16 reaches it, and moves one landmark in twenty by 9 px or more."
+        )
+    return ["## What limits", "", *lines] if lines else []
 
 
 def show(rows: list[Row]) -> None:
