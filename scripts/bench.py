@@ -255,13 +255,14 @@ def _limits(rows: list[Row]) -> list[str]:
     lines = []
     if "4 streams" in missed:
         lines.append(
-            '- Four streams: the landmark network alone takes most of what two cores have (see "cores busy"); decoding, drawing and sending '
-            "share the rest. bfloat16 (`stream_precision`) nearly halves it, more cores or an accelerator do the rest."
+            '- Four streams: the landmark network alone takes most of what two cores have (see "cores busy"); decoding, drawing '
+            "and sending share the rest. bfloat16 (`stream_precision`) nearly halves it, more cores or an accelerator do the rest."
         )
     if "BlazePose, frames/s" in missed:
         lines.append(
-            "- BlazePose against MediaPipe: both run the same float32 network; its 0.7 GFLOP take 4.7 ms of two cores near their peak, and four "
-            "times MediaPipe's speed would leave 4.6 ms for everything. bfloat16 reaches it, and moves one landmark in twenty by 9 px or more."
+            "- BlazePose against MediaPipe: both run the same float32 network; its 0.7 GFLOP take 4.7 ms of two cores near their "
+            "peak, and four times MediaPipe's speed would leave 4.6 ms for everything. bfloat16 reaches it, and moves one landmark "
+            "in twenty by 9 px or more."
         )
     return ["## What limits", "", *lines] if lines else []
 
