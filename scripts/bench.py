@@ -261,7 +261,7 @@ def _limits(rows: list[Row]) -> list[str]:
     if "BlazePose, frames/s" in missed:
         lines.append(
             "- BlazePose against MediaPipe: both run the same float32 network; its 0.7 GFLOP take 4.7 ms of two cores near their "
-            "peak, and four times MediaPipe's speed would leave 4.6 ms for everything. bfloat16 reaches it, and moves one landmark "
+            "peak, and four times MediaPipe's speed would leave 4.6 ms for everything. bfloat16 comes near it, and moves one landmark "
             "in twenty by 9 px or more."
         )
     return ["## What limits", "", *lines] if lines else []
