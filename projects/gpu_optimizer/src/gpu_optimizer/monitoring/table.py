@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from gpu_optimizer.monitoring.snapshot import HostSample, Snapshot
+from gpu_optimizer.monitoring.samples import HostSample, Snapshot
 
 
 def snapshot_values(snapshot: Snapshot) -> dict[str, Any]:
@@ -19,9 +19,9 @@ def snapshot_values(snapshot: Snapshot) -> dict[str, Any]:
     Example:
         >>> from gpu_optimizer.monitoring import read_snapshot
         >>> sorted(snapshot_values(read_snapshot()))
-        ['gpu_problem', 'gpus', 'host']
+        ['gpu_problem', 'gpus', 'host', 'unreadable']
     """
-    return {"gpus": [asdict(gpu) for gpu in snapshot.gpus], "host": asdict(snapshot.host), "gpu_problem": snapshot.gpu_problem}
+    return asdict(snapshot)
 
 
 def snapshot_table(snapshot: Snapshot) -> RenderableType:
@@ -42,8 +42,12 @@ def snapshot_table(snapshot: Snapshot) -> RenderableType:
             _number(gpu.temperature_c, "{:.0f}"),
             watts if gpu.power_limit_w is None else f"{watts}/{gpu.power_limit_w:.0f}",
         )
+        for part in gpu.mig:
+            used, total = part.memory_used_bytes, part.memory_total_bytes
+            table.add_row(f"  {part.name}", _bar(used, total), _gib(used), _gib(total), "", "", "")
     table.add_row("host", *_host_cells(snapshot.host))
-    return table if snapshot.gpu_problem is None else Group(table, Text(snapshot.gpu_problem, style="yellow"))
+    notes = snapshot.unreadable if snapshot.gpu_problem is None else (snapshot.gpu_problem,)
+    return Group(table, *(Text(note, style="yellow") for note in notes)) if notes else table
 
 
 def _host_cells(host: HostSample) -> tuple[RenderableType, ...]:
@@ -51,12 +55,14 @@ def _host_cells(host: HostSample) -> tuple[RenderableType, ...]:
     return _bar(used, host.memory_total_bytes), _gib(used), _gib(host.memory_total_bytes), "", "", ""
 
 
-def _bar(used: int, total: int) -> ProgressBar:
+def _bar(used: int | None, total: int | None) -> RenderableType:
+    if used is None or total is None:
+        return Text("not reported", style="dim")
     return ProgressBar(total=max(total, 1), completed=used, width=20)
 
 
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"
+def _gib(count: int | None) -> str:
+    return "-" if count is None else f"{count / 2**30:.1f} GiB"
 
 
 def _number(value: float | None, form: str) -> str:
