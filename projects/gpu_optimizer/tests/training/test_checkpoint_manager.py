@@ -1,0 +1,593 @@
+"""A checkpointed model against the plain one: same seeds, bit for bit, in everything that can be seen from outside."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections import namedtuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from gpu_optimizer.errors import CheckpointError
+from gpu_optimizer.training import CheckpointManager
+
+Pair = namedtuple("Pair", ["left", "right"])
+
+
+@dataclass
+class Output:
+    values: torch.Tensor
+    extra: dict[str, torch.Tensor]
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Dropout(0.3))
+        self.last = nn.BatchNorm2d(width, momentum=None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu_(self.last(self.body(x)) + x)
+
+
+def _stack(*blocks: nn.Module) -> nn.Sequential:
+    return nn.Sequential(*blocks)
+
+
+def _run(model: nn.Module, inputs: tuple[Any, ...], *, steps: int, autocast: bool) -> dict[str, Any]:
+    torch.manual_seed(7)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    seen: dict[str, Any] = {}
+    for step in range(steps):
+        optimizer.zero_grad()
+        leaves = [tensor.clone().requires_grad_() if torch.is_tensor(tensor) else tensor for tensor in inputs]
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            output = model(*leaves)
+        seen[f"output {step}"] = output.detach().clone()
+        (output.float() ** 2).sum().backward()
+        for index, leaf in enumerate(leaves):
+            if torch.is_tensor(leaf):
+                seen[f"input gradient {step}.{index}"] = leaf.grad
+        seen |= {f"gradient {step} {name}": p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+        optimizer.step()
+    return seen | {f"state {k}": v for k, v in model.state_dict().items()} | {"generator": torch.get_rng_state()}
+
+
+def _assert_equal(model: nn.Module, names: list[str], *inputs: Any, steps: int = 2, autocast: bool = False, **options: Any) -> nn.Module:
+    twin = copy.deepcopy(model)
+    plain = _run(model, inputs, steps=steps, autocast=autocast)
+    CheckpointManager(twin).checkpoint(names, **options)
+    mine = _run(twin, inputs, steps=steps, autocast=autocast)
+    assert plain.keys() == mine.keys()
+    for key, value in plain.items():
+        assert (value is None and mine[key] is None) or torch.equal(value, mine[key]), key
+    return twin
+
+
+def _saved_bytes(run: Callable[[], Any]) -> int:
+    storages: dict[int, torch.Tensor] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storages[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = run()
+    del output
+    return sum(tensor.untyped_storage().nbytes() for tensor in storages.values())
+
+
+IMAGES = torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+ROWS = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("names", [["0"], ["1", "0"], ["0.body"], ["0", "0.body", "0.body.1"], [""], ["", "0", "1.body"]])
+def test_gradients_buffers_dropout_and_generators_are_those_of_the_plain_run(names: list[str], autocast: bool) -> None:
+    _assert_equal(_stack(Residual(), Residual()), names, IMAGES, autocast=autocast)
+
+
+def test_pytorchs_own_checkpoint_counts_batches_twice_and_ours_does_not() -> None:
+    theirs = nn.BatchNorm1d(4)
+    torch.utils.checkpoint.checkpoint(theirs, ROWS.clone().requires_grad_(), use_reentrant=False).sum().backward()
+    assert int(theirs.num_batches_tracked) == 2  # the fault that this class is here for
+    ours = _stack(nn.BatchNorm1d(4))
+    CheckpointManager(ours).checkpoint(["0"])
+    ours(ROWS.clone().requires_grad_()).sum().backward()
+    assert int(ours[0].num_batches_tracked) == 1
+    plain = nn.BatchNorm1d(4)
+    plain(ROWS)
+    assert torch.equal(ours[0].running_mean, plain.running_mean)
+
+
+def test_instance_norm_with_running_statistics() -> None:
+    norm = nn.InstanceNorm2d(4, affine=True, track_running_stats=True)
+    _assert_equal(_stack(_stack(norm, nn.Conv2d(4, 4, 1))), ["0"], IMAGES)
+
+
+def test_batch_norm_in_eval_mode_reads_its_statistics() -> None:
+    model = _stack(Residual(), Residual())
+    model(IMAGES)
+    _assert_equal(model.eval(), ["0", "1"], IMAGES)
+
+
+class MovingAverage(nn.Module):
+    """Its output depends on a buffer that its forward overwrites, as in vector quantisation."""
+
+    def __init__(self, *, replace: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.register_buffer("average", torch.zeros(4))
+        self.replace = replace
+        self.calls = 0
+        self.log: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.linear(x) * (1 + self.average) + self.calls
+        with torch.no_grad():
+            if self.replace:
+                self.average = 0.9 * self.average + 0.1 * y.mean(0)
+            else:
+                self.average.mul_(0.9).add_(0.1 * y.mean(0))
+        self.calls += 1
+        self.log.append(self.calls)
+        return torch.tanh(y)
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_moving_average_that_decides_the_output_is_read_as_it_was(replace: bool) -> None:
+    average = MovingAverage(replace=replace)
+    model = _assert_equal(_stack(average, average, nn.Linear(4, 4)), ["0"], ROWS, steps=3)
+    assert model[0].calls == 6
+    assert model[0].log == [1, 2, 3, 4, 5, 6]
+
+
+def test_power_iteration_of_spectral_norm() -> None:
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))
+    _assert_equal(_stack(_stack(layer, nn.Tanh()), nn.Linear(4, 4)), ["0"], ROWS, steps=3)
+
+
+def test_old_spectral_norm_that_sets_a_plain_attribute() -> None:
+    layer = nn.utils.spectral_norm(nn.Linear(4, 4))
+    _assert_equal(_stack(_stack(layer, nn.Tanh()), nn.Linear(4, 4)), ["0"], ROWS, steps=3)
+
+
+def test_a_module_used_at_two_places_and_tied_weights() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.norm, self.b = nn.Linear(4, 4, bias=False), nn.BatchNorm1d(4), nn.Linear(4, 4, bias=False)
+            self.b.weight = self.a.weight
+            self.same = self.norm
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.b(torch.relu(self.same(self.a(self.norm(x)))))
+
+    model = _stack(Tied(), Tied())
+    model[1].a.weight = model[0].a.weight
+    _assert_equal(model, ["0", "1", "0.norm", "0.same"], ROWS)
+
+
+class Structured(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.linear, self.kind = nn.Linear(4, 4), kind
+
+    def forward(self, x: torch.Tensor, *, pairs: Any = None, scale: Any = None, mask: torch.Tensor | None = None) -> Any:
+        y = self.linear(x)
+        if pairs is not None:
+            y = y * pairs["a"][0].left + pairs["a"][1]
+        y = y if scale is None else y * scale
+        if mask is not None:
+            y = y.masked_fill(mask, 0.0)
+        made = {
+            "tuple": (y, [y + 1, None], 3),
+            "dict": {"y": y, "z": {"deep": y * 2}},
+            "dataclass": Output(y, {"z": y * y}),
+            "named": Pair(y, y.detach()),
+        }
+        return made[self.kind]
+
+
+class Caller(nn.Module):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.block, self.kind = Structured(kind), kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        given = {"a": [Pair(x.sin(), None), x.cos()]}
+        out = self.block(x, pairs=given, scale=None, mask=torch.arange(4) == 2)
+        if self.kind == "tuple":
+            return out[0] + out[1][0] * out[2]
+        if self.kind == "dict":
+            return out["y"] + out["z"]["deep"]
+        if self.kind == "dataclass":
+            return out.values + out.extra["z"]
+        return out.left * out.right
+
+
+@pytest.mark.parametrize("kind", ["tuple", "dict", "dataclass", "named"])
+def test_keyword_and_nested_inputs_and_every_kind_of_output(kind: str) -> None:
+    _assert_equal(Caller(kind), ["block"], ROWS)
+
+
+def test_an_output_that_nobody_uses_and_inputs_without_gradients() -> None:
+    class Half(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.used(x).tanh(), self.unused(x).tanh()
+
+    model = nn.Sequential(Half())
+    CheckpointManager(model).checkpoint(["0"])
+    model(ROWS)[0].sum().backward()
+    plain = nn.Sequential(Half())
+    plain.load_state_dict(model.state_dict())
+    plain(ROWS)[0].sum().backward()
+    assert torch.equal(model[0].used.weight.grad, plain[0].used.weight.grad)
+    assert model[0].unused.weight.grad is None or not model[0].unused.weight.grad.any()
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_block_passes_gradients_on(frozen: bool) -> None:
+    model = _stack(nn.Linear(4, 4), Residual1d(), nn.Linear(4, 4))
+    model[1].requires_grad_(not frozen)
+    _assert_equal(model, ["1"], ROWS)
+
+
+class Residual1d(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.linear(x).tanh()
+
+
+class ChangesItsInput(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(torch.sin_(x))
+
+
+class Parent(nn.Module):
+    """Uses the block's input again after the block changed it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.block = nn.Linear(4, 4), ChangesItsInput()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        return self.block(y) + y
+
+
+def test_a_block_that_changes_its_input_is_refused_in_the_forward() -> None:
+    model = Parent()
+    CheckpointManager(model).checkpoint(["block"])
+    with pytest.raises(CheckpointError, match=r"'block' changes its input 0 in place.*copy_inputs=True"):
+        model(ROWS)
+
+
+def test_a_block_that_changes_its_input_works_on_copies_when_told() -> None:
+    _assert_equal(Parent(), ["block"], ROWS, copy_inputs=True)
+
+
+def test_an_input_changed_by_somebody_else_afterwards_is_an_error_not_a_wrong_gradient() -> None:
+    model = _stack(Residual1d())
+    CheckpointManager(model).checkpoint(["0"])
+    rows = ROWS.clone().requires_grad_() * 1
+    out = model(rows)
+    rows.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        out.sum().backward()
+
+
+def test_a_parameter_stepped_between_forward_and_backward_is_an_error() -> None:
+    model = _stack(Residual1d())
+    CheckpointManager(model).checkpoint(["0"])
+    out = model(ROWS).sum()
+    with torch.no_grad():
+        model[0].linear.weight.add_(1)
+    with pytest.raises(CheckpointError, match="parameter was changed between"):
+        out.backward()
+
+
+def test_a_forward_that_changes_a_parameter_is_refused() -> None:
+    class Clamps(Residual1d):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.no_grad():
+                self.linear.weight.clamp_(-0.1, 0.1)
+            return super().forward(x)
+
+    model = _stack(Clamps())
+    CheckpointManager(model).checkpoint(["0"])
+    with pytest.raises(CheckpointError, match="changes a parameter"):
+        model(ROWS)
+
+
+def test_a_tensor_attribute_changed_in_place_is_refused() -> None:
+    class Counts(Residual1d):
+        seen = None
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.seen.add_(1)
+            return super().forward(x)
+
+    block = Counts()
+    block.seen = torch.zeros(())
+    model = _stack(block)
+    CheckpointManager(model).checkpoint(["0"])
+    with pytest.raises(CheckpointError, match=r"Counts.seen in place.*register_buffer"):
+        model(ROWS)
+
+
+def test_switching_to_eval_before_backward_changes_nothing() -> None:
+    def gradient(checkpointed: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = _stack(Residual())
+        if checkpointed:
+            CheckpointManager(model).checkpoint(["0"])
+        out = model(IMAGES).sum()
+        model.eval()
+        out.backward()
+        assert not any(part.training for part in model.modules())
+        return model[0].body[0].weight.grad
+
+    assert torch.equal(gradient(False), gradient(True))
+
+
+def test_backward_twice_through_one_graph_and_partial_backward() -> None:
+    def gradients(checkpointed: bool) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        model = _stack(Residual(), Residual())
+        if checkpointed:
+            CheckpointManager(model).checkpoint(["0", "1", "1.body"])
+        x = IMAGES.clone().requires_grad_()
+        out = model(x)
+        first = torch.autograd.grad(out.sum(), x, retain_graph=True)[0]
+        out.square().sum().backward()
+        return [first, x.grad, model[0].body[0].weight.grad, model[1].last.running_mean]
+
+    for plain, mine in zip(gradients(False), gradients(True), strict=True):
+        assert torch.equal(plain, mine)
+
+
+def test_second_derivatives() -> None:
+    def second(checkpointed: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = _stack(Residual1d(), Residual1d())
+        if checkpointed:
+            CheckpointManager(model).checkpoint(["0", "1"])
+        x = ROWS.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
+        slope.square().sum().backward()
+        return model[0].linear.weight.grad
+
+    assert torch.allclose(second(False), second(True), rtol=0, atol=0)
+
+
+def test_activations_are_not_kept() -> None:
+    model = _stack(*(Residual1d() for _ in range(8)), nn.Linear(4, 4))
+    rows = torch.randn(1000, 4, requires_grad=True)
+    plain = _saved_bytes(lambda: model(rows))
+    CheckpointManager(model).checkpoint([str(index) for index in range(8)])
+    kept = _saved_bytes(lambda: model(rows))
+    row_bytes = rows.nbytes
+    assert plain >= 16 * row_bytes  # input and tanh of eight blocks
+    assert kept <= 9 * row_bytes + 9 * 20 * 4  # the inputs of eight blocks and of the last layer, and its parameters
+
+
+def test_matmuls_are_kept_when_asked_for_and_run_once() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def flops(**options: Any) -> int:
+        torch.manual_seed(0)
+        model = _stack(_stack(nn.Linear(4, 64), nn.GELU(), nn.Linear(64, 4), nn.GELU()))
+        if options:
+            CheckpointManager(model).checkpoint(["0"], **options)
+        with FlopCounterMode(display=False) as counter:
+            model(ROWS.clone().requires_grad_()).sum().backward()
+        return counter.get_total_flops()
+
+    forward = 2 * 6 * 4 * 64 * 2
+    assert flops() == 3 * forward
+    assert flops(keep="matmuls") == 3 * forward
+    assert flops(keep="inputs") >= 3 * forward + forward // 2  # early stop spares what nothing is saved after
+
+
+def test_keeping_matmuls_gives_the_same_gradients_and_buffers() -> None:
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm, self.drop = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.Dropout(0.5)
+            self.register_buffer("mask", torch.ones(6, 6))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.drop(torch.nn.functional.gelu(self.norm(self.conv(x)))) * self.mask.clone()
+
+    _assert_equal(_stack(Block(), Block()), ["0", "1"], IMAGES, keep="matmuls")
+
+
+def test_no_grad_and_nothing_to_train_call_the_plain_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    import gpu_optimizer.training.checkpoint_manager as room
+
+    model = _stack(Residual1d())
+    CheckpointManager(model).checkpoint(["0"])
+    monkeypatch.setattr(room, "checkpoint", lambda *_a, **_k: pytest.fail("checkpointed for nothing"))
+    with torch.no_grad():
+        model(ROWS)
+    with torch.inference_mode():
+        model(ROWS)
+    model.requires_grad_(False)
+    model(ROWS)
+
+
+def test_undo_leaves_the_very_same_module() -> None:
+    model = _stack(Residual(), Residual())
+    before = [dict(vars(part)) for part in model.modules()]
+    own = lambda x: x  # noqa: E731
+    model[1].forward = own
+    manager = CheckpointManager(model).checkpoint(["0", "1", "0.body"])
+    assert manager.names == ("0", "1", "0.body")
+    manager.remove(["0"])
+    assert manager.names == ("1", "0.body")
+    manager.remove()
+    assert model[1].forward is own
+    del model[1].forward
+    after = [dict(vars(part)) for part in model.modules()]
+    assert before == after
+    with pytest.raises(CheckpointError, match="not checkpointed"):
+        manager.remove(["0"])
+
+
+def test_the_context_manager_undoes_after_an_error() -> None:
+    model = _stack(Residual1d())
+
+    def fails() -> None:
+        with CheckpointManager(model).checkpoint(["0"]):
+            assert "forward" in vars(model[0])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fails()
+    assert "forward" not in vars(model[0])
+
+
+def test_a_forward_that_raises_leaves_everything_as_the_plain_one_does() -> None:
+    model = _stack(Residual())
+    CheckpointManager(model).checkpoint(["0"])
+    with pytest.raises(RuntimeError):
+        model(torch.randn(2, 3, 4, 4))
+    model(IMAGES).sum().backward()
+    assert int(model[0].last.num_batches_tracked) == 1
+
+
+def test_a_copy_of_a_checkpointed_model_computes_with_its_own_weights() -> None:
+    model = _stack(Residual1d())
+    CheckpointManager(model).checkpoint(["0"])
+    twin = pickle.loads(pickle.dumps(copy.deepcopy(model)))
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    assert torch.equal(twin(ROWS), ROWS)
+    twin(ROWS).sum().backward()
+    assert twin[0].linear.bias.grad is not None
+    assert model[0].linear.bias.grad is None
+
+
+def test_hooks_of_the_block_run_once_and_hooks_inside_run_again() -> None:
+    model = _stack(_stack(nn.Linear(4, 4), nn.Tanh()))
+    CheckpointManager(model).checkpoint(["0"])
+    calls = {"block": 0, "inside": 0}
+    model[0].register_forward_hook(lambda *_: calls.__setitem__("block", calls["block"] + 1))
+    model[0][0].register_forward_hook(lambda *_: calls.__setitem__("inside", calls["inside"] + 1))
+    model(ROWS).sum().backward()
+    assert calls == {"block": 1, "inside": 2}
+
+
+def test_a_list_that_the_block_fills_is_filled_once() -> None:
+    class Collects(Residual1d):
+        def forward(self, x: torch.Tensor, into: list[torch.Tensor]) -> torch.Tensor:
+            out = super().forward(x)
+            into.append(out.detach())
+            return out
+
+    model = Collects()
+    CheckpointManager(model).checkpoint([""])
+    made: list[torch.Tensor] = []
+    model(ROWS, made).sum().backward()
+    assert len(made) == 1
+
+
+def test_outer_hooks_see_the_block_inputs() -> None:
+    model = _stack(nn.Linear(4, 4), Residual1d())
+    CheckpointManager(model).checkpoint(["1"])
+    packed: list[torch.Tensor] = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        packed.append(tensor)
+        return tensor.clone()
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = model(ROWS)
+    assert any(tensor.grad_fn is not None or tensor.shape == (6, 4) for tensor in packed)
+    out.sum().backward()
+    assert model[0].weight.grad is not None
+
+
+def test_fake_tensors_go_through(tmp_path: Any) -> None:
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        model = _stack(Residual(), Residual(), MovingAverage3())
+        CheckpointManager(model).checkpoint(["0", "1", "0.body", "2"])
+        model(torch.randn(3, 4, 6, 6)).sum().backward()
+        assert model[0].body[0].weight.grad.shape == (4, 4, 3, 3)
+
+
+class MovingAverage3(MovingAverage):
+    def __init__(self) -> None:
+        super().__init__(replace=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x.flatten(0, 2)[:, :4])
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["bloc"], "no module 'bloc'; did you mean 'block'"),
+        (["blocks"], "is a ModuleList, which has no forward"),
+        (["lazy"], "run the model once before"),
+        ("block", r"got the word 'block'; pass \['block'\]"),
+    ],
+)
+def test_what_cannot_be_checkpointed_is_said_and_nothing_is_changed(names: Any, message: str) -> None:
+    model = nn.Module()
+    model.block, model.blocks, model.lazy = Residual1d(), nn.ModuleList([Residual1d()]), nn.LazyLinear(3)
+    manager = CheckpointManager(model)
+    with pytest.raises(CheckpointError, match=message):
+        manager.checkpoint(["block", *names] if isinstance(names, list) else names)
+    assert manager.names == ()
+    assert "forward" not in vars(model.block)
+
+
+def test_two_managers_do_not_checkpoint_the_same_module() -> None:
+    model = _stack(Residual1d())
+    first = CheckpointManager(model).checkpoint(["0"])
+    with pytest.raises(CheckpointError, match="already checkpointed by another manager"):
+        CheckpointManager(model).checkpoint(["0"])
+    wrapped = model[0].forward
+    model[0].forward = lambda x: wrapped(x)
+    with pytest.raises(CheckpointError, match="was replaced after"):
+        first.remove()
+
+
+def test_an_attention_layer_and_an_lstm() -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed = nn.Embedding(11, 8)
+            self.rows = nn.LSTM(8, 8, 2, batch_first=True, dropout=0.2)
+            self.layers = nn.ModuleList([nn.TransformerEncoderLayer(8, 2, 16, dropout=0.2, batch_first=True) for _ in range(2)])
+            self.head = nn.Linear(8, 11, bias=False)
+            self.head.weight = self.embed.weight
+
+        def forward(self, scale: torch.Tensor) -> torch.Tensor:
+            x, _ = self.rows(self.embed(torch.arange(10).view(2, 5)) * scale)
+            for layer in self.layers:
+                x = layer(x, is_causal=True, src_mask=nn.Transformer.generate_square_subsequent_mask(5))
+            return self.head(x)
+
+    _assert_equal(Words(), ["embed", "rows", "layers.0", "layers.1", "head"], torch.ones(1))
