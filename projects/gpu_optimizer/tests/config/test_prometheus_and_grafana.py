@@ -11,11 +11,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 import yaml
 
 from gpu_optimizer.api.app import create_app
 from gpu_optimizer.monitoring import Monitor, SnapshotReader
+from shared_utils.service import local_client
 
 CONFIG = Path(__file__).resolve().parents[4] / "config"
 DASHBOARDS = sorted((CONFIG / "grafana" / "dashboards").glob("*.json"))
@@ -62,10 +64,17 @@ def exported(tmp_path_factory) -> set[str]:
 
     pose = create_pose_app(PoseApiSettings(data_dir=tmp_path_factory.mktemp("pose")))
     ours = create_app(reader=SnapshotReader(no_driver))
+    for app in (pose, ours):  # what counts requests is made with the first one
+        anyio.run(touch, app)
     recorded = {rule["record"] for rule in rules() if "record" in rule}
     with Monitor(SnapshotReader(no_driver)) as monitor:
         registries = (pose.state.registry, ours.state.registry, monitor.registry)
         return set().union(FOREIGN, recorded, *map(series_of, registries))
+
+
+async def touch(app: Any) -> None:
+    async with local_client(app) as client:
+        assert (await client.get("/healthz")).status_code == 200
 
 
 def rules() -> list[dict[str, Any]]:
