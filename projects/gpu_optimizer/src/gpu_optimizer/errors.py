@@ -49,3 +49,15 @@ class SnapshotError(GpuOptimizerError, ValueError):
 
 class ModelSpecError(GpuOptimizerError, ValueError):
     """A model is named in a way that the registry does not know, or its configuration cannot be used."""
+
+
+class AllocatorError(GpuOptimizerError, ValueError):
+    """An allocator is described, or used, in a way that torch's allocator does not allow."""
+
+
+class SimulatedOutOfMemoryError(GpuOptimizerError, MemoryError):
+    """The simulated device has no memory left for a request, even after every unused segment was given back."""
+
+
+class MemoryFloorError(GpuOptimizerError, MemoryError):
+    """Not even the smallest piece of a batch fits."""
