@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+from weakref import ref
 
 if TYPE_CHECKING:
     import torch
+
+Operator = Callable[..., Any]
 
 
 def coo_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -15,3 +20,86 @@ def coo_parts(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     embeddings are, and coalescing would make a copy.
     """
     return tensor._indices(), tensor._values()
+
+
+def fake_mode() -> AbstractContextManager[Any]:
+    """A mode in which tensors have shapes, types and storages but no memory; real tensors met on the way become fake.
+
+    `torch.device("meta")` is the public relative; its tensors forget the device they stand for, so autocast and the
+    choice between kernels would differ from the real run.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def value_errors() -> tuple[type[Exception], ...]:
+    """What is raised where a model reads the value of a fake tensor: a number, or a shape that depends on values."""
+    from torch._subclasses import fake_tensor
+
+    return (fake_tensor.DataDependentOutputException, fake_tensor.DynamicOutputShapeException)
+
+
+def observe_operators(observer: Callable[[Operator, tuple[Any, ...], dict[str, Any], Any], None]) -> AbstractContextManager[Any]:
+    """Inside, `observer(operator, args, kwargs, output)` is called after every operator, those of autograd included.
+
+    Python dispatch modes are the only view below autograd; torch gives them no public name.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    class Observer(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Operator, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+            output = func(*args, **(kwargs or {}))
+            observer(func, args, kwargs or {}, output)
+            return output
+
+    return Observer()
+
+
+def operator_name(operator: Operator) -> str:
+    """Name of an operator as a profiler writes it, for example `"aten::add"`."""
+    schema = getattr(operator, "_schema", None)
+    return str(operator) if schema is None else schema.name
+
+
+def operator_flops(operator: Operator, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> int:
+    """Floating point operations of a call by torch's own table, 0 for what it does not list.
+
+    `FlopCounterMode` is public, but counts by module only for modules it wraps itself.
+    """
+    from torch.utils.flop_counter import flop_registry
+
+    count = flop_registry.get(getattr(operator, "_overloadpacket", None))
+    return 0 if count is None else int(count(*args, **kwargs, out_val=output))
+
+
+def storages_of(tensor: torch.Tensor) -> Iterator[torch.UntypedStorage]:
+    """The storages a tensor holds: one, or those of the tensors that a wrapper or a sparse tensor is made of."""
+    import torch
+    from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+    if is_traceable_wrapper_subclass(tensor):
+        for name in tensor.__tensor_flatten__()[0]:
+            yield from storages_of(getattr(tensor, name))
+    elif tensor.layout == torch.strided:
+        yield tensor.untyped_storage()
+    elif tensor.layout == torch.sparse_coo:
+        for part in coo_parts(tensor):
+            yield from storages_of(part)
+
+
+def storage_key(storage: torch.UntypedStorage) -> int:
+    """Identity of a storage for as long as it lives: `data_ptr()` is 0 for every fake one, Python objects come and go."""
+    return storage._cdata
+
+
+def when_freed(storage: torch.UntypedStorage, call: Callable[[], None]) -> object:
+    """Have `call()` run when the storage is freed; keep what is returned, without it nothing is called."""
+    return ref(storage, lambda _: call())
+
+
+def in_backward() -> bool:
+    """Whether autograd is running a backward pass in this thread."""
+    import torch
+
+    return torch._C._current_graph_task_id() != -1
