@@ -6,5 +6,15 @@ runs out. Every tool is applied to the user's own model and can be taken off aga
 
 from gpu_optimizer.training.candidates import checkpoint_candidates
 from gpu_optimizer.training.checkpoint_manager import CheckpointManager
+from gpu_optimizer.training.oom import OomCounters, OomEvent, OomSafeRunner, is_oom, release_memory, run_oom_safe
 
-__all__ = ["CheckpointManager", "checkpoint_candidates"]
+__all__ = [
+    "CheckpointManager",
+    "OomCounters",
+    "OomEvent",
+    "OomSafeRunner",
+    "checkpoint_candidates",
+    "is_oom",
+    "release_memory",
+    "run_oom_safe",
+]
