@@ -39,7 +39,7 @@ def test_devices_are_listed_with_their_formats(app, monkeypatch):
     gpu = Device(
         DeviceKind.CUDA, 1, "NVIDIA L4", 24 << 30, precisions=frozenset({Precision.FP32, Precision.BF16}), compute_capability=(8, 9)
     )
-    monkeypatch.setattr("gpu_optimizer.api.app.detect_devices", lambda: [gpu, Device(DeviceKind.CPU, 0, "A Processor", None, cores=4)])
+    monkeypatch.setattr("gpu_optimizer.api.machine.detect_devices", lambda: [gpu, Device(DeviceKind.CPU, 0, "A Processor", None, cores=4)])
     assert get(app, "/v1/devices").json() == [
         {"device": "cuda:1", "name": "NVIDIA L4", "memory_bytes": 24 << 30, "precisions": ["bf16", "fp32"], "compute_capability": "8.9"},
         {"device": "cpu", "name": "A Processor", "memory_bytes": None, "precisions": ["fp32"], "compute_capability": None},

@@ -1,59 +1,35 @@
-"""The application: routes of `gpu_optimizer` on the service that both APIs share."""
+"""The application: routes of `gpu_optimizer` on the service that both APIs share, and what works behind them."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
-from pydantic import BaseModel, ConfigDict, Field
 
 from gpu_optimizer import __version__
-from gpu_optimizer.monitoring import GpuSample, HostSample, MemoryCollector, SnapshotReader
-from shared_utils.devices import Device, detect_devices
-from shared_utils.metrics import create_registry
-from shared_utils.service import ServiceSettings, create_service
-
-
-class DeviceInfo(BaseModel):
-    """Something that computes."""
-
-    model_config = ConfigDict(frozen=True)
-
-    device: str = Field(description="How to ask for it: cpu, cuda:0, mps.")
-    name: str = Field(description="As the maker calls it.")
-    memory_bytes: int | None = Field(description="Memory it can use; null if not known.")
-    precisions: list[str] = Field(description="Number formats with instructions or units of their own.")
-    compute_capability: str | None = Field(description="CUDA's, such as 8.9; null elsewhere.")
-
-    @classmethod
-    def of(cls, device: Device) -> DeviceInfo:
-        """The device as the API tells it."""
-        capability = None if device.compute_capability is None else "{}.{}".format(*device.compute_capability)
-        return cls(
-            device=str(device),
-            name=device.name,
-            memory_bytes=device.memory_bytes,
-            precisions=sorted(map(str, device.precisions)),
-            compute_capability=capability,
-        )
-
-
-class MemoryNow(BaseModel):
-    """What memory is used for at this moment."""
-
-    model_config = ConfigDict(frozen=True)
-
-    gpus: list[GpuSample] = Field(description="Every NVIDIA GPU that answers.")
-    host: HostSample = Field(description="The host and this process.")
-    gpu_problem: str | None = Field(description="Why no GPU could be read; null when at least one was.")
+from gpu_optimizer.api.job_routes import estimates_router, plans_router, snapshots_router
+from gpu_optimizer.api.jobs import JobManager, QueueFullError
+from gpu_optimizer.api.knowledge import knowledge_router
+from gpu_optimizer.api.live import LiveFeed
+from gpu_optimizer.api.machine import machine_router
+from gpu_optimizer.api.page import is_page_path, page_router
+from gpu_optimizer.api.settings import GpuApiSettings
+from gpu_optimizer.errors import GpuOptimizerError
+from gpu_optimizer.monitoring import MemoryCollector, SnapshotReader, TorchCollector, WorkloadMetrics
+from shared_utils.metrics import create_registry, gauge
+from shared_utils.service import create_service
 
 
 def create_app(
-    settings: ServiceSettings | None = None, *, registry: CollectorRegistry | None = None, reader: SnapshotReader | None = None
+    settings: GpuApiSettings | None = None, *, registry: CollectorRegistry | None = None, reader: SnapshotReader | None = None
 ) -> FastAPI:
-    """Make the application.
+    """Make the application; readings for the live view and workers start with its lifespan.
 
     Args:
-        settings: How it listens. Default: this machine only.
+        settings: How it listens, what it watches and lets in. Default: this machine only.
         registry: Where metrics go. Default: a new one.
         reader: Takes the readings. Default: one of its own.
 
@@ -62,35 +38,54 @@ def create_app(
 
     Example:
         >>> app = create_app()
-        >>> "/v1/devices" in app.openapi()["paths"]
-        True
+        >>> sorted({path.split("/")[2] for path in app.openapi()["paths"] if path.startswith("/v1")})
+        ['devices', 'estimates', 'machines', 'memory', 'models', 'plans', 'processes', 'snapshots']
     """
-    reader = reader or SnapshotReader()
+    settings = settings or GpuApiSettings()
+    settings.check()
+    reader = reader or SnapshotReader(pcie=settings.pcie)
     registry = registry if registry is not None else create_registry()
-    registry.register(MemoryCollector(reader))
-    return create_service(
+    registry.register(MemoryCollector(reader, processes=settings.processes))
+    registry.register(TorchCollector())
+    feed = LiveFeed(reader, interval_s=settings.live_interval_s, history_s=settings.history_s, max_clients=settings.max_clients)
+    gauge("gpu_clients", "WebSocket clients of the live view.", registry=registry).set_function(lambda: feed.clients)
+    jobs = JobManager(
+        registry,
+        max_queued=settings.max_queued_jobs,
+        kept=settings.kept_jobs,
+        concurrent=settings.concurrent_jobs,
+        timeout_s=settings.job_timeout_s,
+        memory_bytes=settings.worker_memory_bytes,
+    )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.gather(feed.start(), jobs.start())
+        try:
+            yield
+        finally:
+            await asyncio.gather(feed.stop(), jobs.stop())
+            reader.close()
+
+    app = create_service(
         "GPU optimizer",
         __version__,
         settings=settings,
-        routers=[_router(reader)],
+        routers=[
+            page_router(),
+            machine_router(reader, feed, processes=settings.processes),
+            estimates_router(jobs),
+            plans_router(jobs),
+            snapshots_router(jobs, settings),
+            knowledge_router(settings.price_file),
+        ],
         registry=registry,
         metrics_prefix="gpu",
-        description="What can compute here and what its memory is used for.",
+        error_statuses={QueueFullError: 429, GpuOptimizerError: 422},
+        description="What can compute here, what its memory is used for, and what a model would need.",
+        lifespan=lifespan,
+        open_paths=is_page_path,
+        larger_bodies={("POST", "/v1/snapshots"): settings.max_upload_bytes},
     )
-
-
-def _router(reader: SnapshotReader) -> APIRouter:
-    router = APIRouter(prefix="/v1", tags=["machine"])
-
-    @router.get("/devices")
-    def devices() -> list[DeviceInfo]:
-        """What can compute here, accelerators first."""
-        return [DeviceInfo.of(device) for device in detect_devices()]
-
-    @router.get("/memory")
-    def memory() -> MemoryNow:
-        """What memory is used for at this moment."""
-        snapshot = reader.read()
-        return MemoryNow(gpus=list(snapshot.gpus), host=snapshot.host, gpu_problem=snapshot.gpu_problem)
-
-    return router
+    app.state.work = WorkloadMetrics(registry)
+    return app

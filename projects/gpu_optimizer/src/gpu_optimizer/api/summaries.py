@@ -1,0 +1,97 @@
+"""A memory profile as a service and a page can carry it: small, whatever the size of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from gpu_optimizer.profiling import MemoryProfile
+    from gpu_optimizer.steps import TrainingStep
+
+T = TypeVar("T")
+
+MOST_MOMENTS = 1200
+MOST_OWNERS = 40
+MOST_MODULES = 400
+_DEPTH = 4
+
+
+def profile_summary(profile: MemoryProfile, step: TrainingStep, *, name: str) -> dict[str, Any]:
+    """What a profile says, as plain JSON types.
+
+    Args:
+        profile: Estimated or measured.
+        step: What it is of.
+        name: What the model is called.
+
+    Returns:
+        Peak, its phase and categories, the largest owners, modules down to a few levels, and a timeline of at most
+        `MOST_MOMENTS` rows that has every peak in it.
+    """
+    parameters = {id(p): p.numel() for p in step.model.parameters()}
+    modules = sorted((m for m in profile.modules if m.depth <= _DEPTH), key=lambda m: -(m.saved_bytes + m.parameter_bytes))[:MOST_MODULES]
+    timeline = thinned(profile.timeline, [moment.total_bytes for moment in profile.timeline], MOST_MOMENTS)
+    categories = sorted({category for moment in timeline for category in moment.by_category})
+    return {
+        "model": name,
+        "parameters": sum(parameters.values()),
+        "batch_size": profile.batch_size,
+        "accumulation": step.accumulation,
+        "precision": step.precision,
+        "optimizer": step.optimizer if isinstance(step.optimizer, str) or step.optimizer is None else "custom",
+        "method": profile.method,
+        "device": profile.device,
+        "peak_bytes": profile.peak_bytes,
+        "peak_phase": profile.peak_phase,
+        "peak_step": profile.peak_step,
+        "reserved_bytes": profile.reserved_bytes,
+        "by_category_bytes": profile.by_category_at_peak,
+        "phase_peaks_bytes": profile.phase_peaks_bytes,
+        "base_bytes": profile.base_bytes,
+        "owners": [
+            {
+                "name": life.name,
+                "category": life.category,
+                "size_bytes": life.size_bytes,
+                "shape": list(life.shape),
+                "dtype": life.dtype,
+                "module": life.module,
+                "saved_by": list(life.saved_by),
+            }
+            for life in profile.owners_at_peak[:MOST_OWNERS]
+        ],
+        "modules": [
+            {
+                "name": module.name,
+                "kind": module.kind,
+                "depth": module.depth,
+                "parameter_bytes": module.parameter_bytes,
+                "saved_bytes": module.saved_bytes,
+                "output_bytes": module.output_bytes,
+                "forward_flops": module.forward_flops,
+            }
+            for module in modules
+        ],
+        "timeline": {
+            "phase": [moment.phase for moment in timeline],
+            "step": [moment.step for moment in timeline],
+            "categories": {c: [moment.by_category.get(c, 0) for moment in timeline] for c in categories},
+        },
+        "notes": list(profile.notes),
+    }
+
+
+def thinned(rows: Sequence[T], values: Sequence[int], most: int) -> list[T]:
+    """At most `most` rows in their order: of each stretch the one with the largest value, so no peak is lost.
+
+    Example:
+        >>> thinned("abcdef", [1, 5, 2, 2, 9, 3], 3)
+        ['b', 'c', 'e']
+    """
+    if len(rows) <= most:
+        return list(rows)
+    edges = [round(i * len(rows) / most) for i in range(most + 1)]
+    stretches = (range(start, end) for start, end in pairwise(edges))
+    return [rows[max(stretch, key=lambda i: (values[i], -i))] for stretch in stretches]

@@ -1,0 +1,231 @@
+"""Background work: order, progress, ends of every kind; its workers are scripts that do what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from _served import served
+from prometheus_client import CollectorRegistry
+
+from gpu_optimizer.api import GpuApiSettings, create_app
+from gpu_optimizer.api.jobs import Job, JobManager, JobState, QueueFullError
+from gpu_optimizer.api.summaries import thinned
+from gpu_optimizer.monitoring import SnapshotReader
+
+PRELUDE = "import json, os, sys, time\norder = json.loads(sys.stdin.readline())\ntell = lambda **m: print(json.dumps(m), flush=True)\n"
+
+
+def no_driver():
+    raise OSError("no driver")
+
+
+def manager(script: str, **changes: Any) -> JobManager:
+    options = {"max_queued": 10, "kept": 10, "concurrent": 1, "timeout_s": 60.0, "memory_bytes": 2**31, **changes}
+    return JobManager(CollectorRegistry(), command=(sys.executable, "-c", PRELUDE + script), **options)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+def run(jobs: JobManager, scene: Callable[[JobManager], Any]) -> Any:
+    async def go() -> Any:
+        await jobs.start()
+        try:
+            return await scene(jobs)
+        finally:
+            await jobs.stop()
+
+    return asyncio.run(go())
+
+
+async def ended(jobs: JobManager, **order: Any) -> Job:
+    job = jobs.submit(Job(kind="estimate", name="x", order=order))
+    await until(lambda: job.state.is_final)
+    return job
+
+
+def test_a_job_tells_its_progress_and_gives_its_result(tmp_path):
+    flag = tmp_path / "flag"
+
+    async def scene(jobs: JobManager) -> tuple[Job, list[float | None]]:
+        job = jobs.submit(Job(kind="estimate", name="x", order={"a": 5, "flag": str(flag)}))
+        await until(lambda: job.progress == 0.5)
+        seen = [job.progress]
+        assert job.stage == "half"
+        flag.touch()
+        await until(lambda: job.state.is_final)
+        return job, [*seen, job.progress]
+
+    wait = "while not os.path.exists(order['flag']): time.sleep(0.01)"
+    script = f"tell(progress=0.5, stage='half')\n{wait}\ntell(result={{'twice': order['a'] * 2}})"
+    job, seen = run(manager(script), scene)
+    assert (job.state, job.result, seen) == (JobState.DONE, {"twice": 10}, [0.5, 1.0])
+
+
+def test_a_reason_given_by_the_worker_is_the_jobs_error():
+    job = run(manager("tell(error='no model of that name')"), ended)
+    assert (job.state, job.error, job.result) == (JobState.FAILED, "no model of that name", None)
+
+
+def test_a_worker_that_dies_fails_its_job_and_not_the_next():
+    async def scene(jobs: JobManager) -> list[Job]:
+        return [await ended(jobs, die=True), await ended(jobs, die=False)]
+
+    first, second = run(manager("os._exit(9) if order['die'] else tell(result={})"), scene)
+    assert first.state is JobState.FAILED
+    assert "status 9" in (first.error or "")
+    assert second.state is JobState.DONE
+
+
+def test_a_worker_that_takes_too_long_is_ended():
+    job = run(manager("time.sleep(600)", timeout_s=0.5), ended)
+    assert job.state is JobState.FAILED
+    assert "job_timeout_s" in (job.error or "")
+
+
+def test_a_running_job_is_cancelled_with_its_process():
+    async def scene(jobs: JobManager) -> tuple[Job, int]:
+        job = jobs.submit(Job(kind="estimate", name="x", order={}))
+        await until(lambda: job.progress is not None and job.process is not None)
+        assert job.process is not None
+        pid = job.process.pid
+        assert jobs.cancel(job)
+        await until(lambda: job.ended_at is not None)
+        assert not jobs.cancel(job)
+        return job, pid
+
+    job, pid = run(manager("tell(progress=0.1)\ntime.sleep(600)"), scene)
+    assert job.state is JobState.CANCELLED
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_waiting_job_is_cancelled_and_never_runs():
+    async def scene(jobs: JobManager) -> list[Job]:
+        running = jobs.submit(Job(kind="estimate", name="x", order={}))
+        waiting = jobs.submit(Job(kind="estimate", name="y", order={}))
+        await until(lambda: running.state is JobState.RUNNING)
+        jobs.cancel(waiting)
+        jobs.cancel(running)
+        await until(lambda: running.ended_at is not None)
+        return [running, waiting]
+
+    assert [job.state for job in run(manager("time.sleep(600)"), scene)] == [JobState.CANCELLED] * 2
+
+
+def test_stopping_ends_what_runs_and_what_waits_and_cleans_up():
+    cleaned: list[str] = []
+
+    async def scene(jobs: JobManager) -> list[Job]:
+        made = [jobs.submit(Job(kind="estimate", name=n, order={}, clean=lambda n=n: cleaned.append(n))) for n in ("a", "b")]
+        await until(lambda: made[0].progress is not None)
+        return made
+
+    made = run(manager("tell(progress=0.1)\ntime.sleep(600)"), scene)
+    assert [job.state for job in made] == [JobState.CANCELLED] * 2
+    assert sorted(cleaned) == ["a", "b"]
+
+
+def test_only_so_many_wait_and_only_so_many_are_kept():
+    async def scene(jobs: JobManager) -> None:
+        for _ in range(4):
+            await ended(jobs)
+        assert len(jobs.list("estimate")) == 2
+        jobs._waiting.extend(Job(kind="estimate", name="x", order={}) for _ in range(10))
+        with pytest.raises(QueueFullError, match="max_queued_jobs"):
+            jobs.submit(Job(kind="estimate", name="x", order={}))
+        jobs._waiting.clear()
+
+    run(manager("tell(result={})", kept=2), scene)
+
+
+# --- the real worker --------------------------------------------------------------------------------
+def work(order: dict[str, Any], **options: Any) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "gpu_optimizer.api.worker"],
+        input=json.dumps({"memory_bytes": 2**33, **order}) + "\n" * 2,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        **options,
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_worker_ends_when_the_service_does():
+    with subprocess.Popen([sys.executable, "-m", "gpu_optimizer.api.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdin is not None
+        worker.stdin.close()
+        assert worker.wait(60) == 0
+
+
+def test_a_long_timeline_keeps_its_peak():
+    values = [1] * 5000
+    values[3777] = 99
+    rows = thinned(range(5000), values, 100)
+    assert len(rows) == 100
+    assert 3777 in rows
+    assert rows == sorted(rows)
+
+
+# --- over HTTP --------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def client():
+    app = create_app(GpuApiSettings(max_upload_bytes=10_000), reader=SnapshotReader(no_driver))
+    with served(app) as address, httpx.Client(base_url=address, timeout=60) as client:
+        yield client
+
+
+@pytest.mark.parametrize("kind", ["estimates", "plans", "snapshots"])
+def test_an_unknown_job_is_not_found(client, kind):
+    for answer in (client.get(f"/v1/{kind}/none"), client.post(f"/v1/{kind}/none/cancel"), client.delete(f"/v1/{kind}/none")):
+        assert answer.status_code == 404
+        assert f"there is no {kind[:-1]} 'none'" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"batch": 0}, "batch"),
+        ({"precision": "fp4"}, "precision"),
+        ({"optimizer": "lion"}, "optimizer"),
+        ({"modell": "x"}, "modell"),
+        ({"accumulation": 0}, "accumulation"),
+    ],
+)
+def test_a_wrong_estimate_is_refused_by_field(client, change, word):
+    answer = client.post("/v1/estimates", json={"model": "resnet50", **change})
+    assert answer.status_code == 422
+    assert word in answer.json()["detail"]
+
+
+def test_a_snapshot_that_is_too_large_is_refused_while_it_arrives(client, tmp_path):
+    assert client.post("/v1/snapshots", content=b"x" * 20_000).status_code == 413
+    assert client.post("/v1/snapshots", content=iter([b"x" * 6000] * 3)).status_code == 413
+
+
+def test_an_empty_snapshot_is_refused(client):
+    answer = client.post("/v1/snapshots", content=b"")
+    assert answer.status_code == 422
+    assert "_dump_snapshot" in answer.json()["detail"]
+
+
+def test_processes_are_told_only_where_the_setting_is_on(client):
+    assert client.get("/v1/processes").status_code == 403
+    with served(create_app(GpuApiSettings(processes=True), reader=SnapshotReader(no_driver))) as address:
+        assert httpx.get(f"{address}/v1/processes").json() == {
+            "processes": [],
+            "told": {},
+            "problem": "no NVIDIA driver answers (no driver)",
+        }
