@@ -591,3 +591,15 @@ def test_an_attention_layer_and_an_lstm() -> None:
             return self.head(x)
 
     _assert_equal(Words(), ["embed", "rows", "layers.0", "layers.1", "head"], torch.ones(1))
+
+
+def test_query_key_and_value_stay_one_object_when_attention_is_computed_again() -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, dropout=0.0)
+    rows = torch.randn(2, 5, 16)
+    layer(rows).sum().backward()
+    plain = [parameter.grad for parameter in layer.parameters()]
+    layer.zero_grad()
+    with CheckpointManager(layer).checkpoint(["self_attn"]):
+        layer(rows).sum().backward()
+    assert all(torch.equal(a, b.grad) for a, b in zip(plain, layer.parameters(), strict=True))

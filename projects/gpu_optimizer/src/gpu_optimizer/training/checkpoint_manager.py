@@ -266,10 +266,16 @@ class _Place:
 
 
 def _flatten(value: Any, tensors: list[torch.Tensor]) -> Any:
-    """The same value with places instead of tensors; only plain containers are opened, all others stay as they are."""
+    """The same value with places instead of tensors; only plain containers are opened, all others stay as they are.
+
+    A tensor passed twice has one place: attention asks whether query, key and value are one object.
+    """
     if isinstance(value, torch.Tensor):
-        tensors.append(value)
-        return _Place(len(tensors) - 1)
+        place = next((index for index, tensor in enumerate(tensors) if tensor is value), None)
+        if place is None:
+            tensors.append(value)
+            place = len(tensors) - 1
+        return _Place(place)
     return _rebuild(value, lambda part: _flatten(part, tensors))
 
 
