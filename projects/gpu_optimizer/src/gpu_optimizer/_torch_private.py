@@ -103,3 +103,54 @@ def in_backward() -> bool:
     import torch
 
     return torch._C._current_graph_task_id() != -1
+
+
+def cuda_memory_snapshot() -> dict[str, Any]:
+    """Segments, history and settings of the CUDA allocator of this process.
+
+    The public `torch.cuda.memory_snapshot()` leaves out history and settings.
+    """
+    import torch.cuda.memory
+
+    return dict(torch.cuda.memory._snapshot())
+
+
+def record_cuda_memory_history(max_entries: int | None) -> None:
+    """Record what the CUDA allocator does, with Python stacks; None ends it.
+
+    There is no public way. Stacks of C++ are left out: they make a dump take minutes instead of seconds.
+    """
+    import torch.cuda.memory
+
+    if max_entries is None:
+        torch.cuda.memory._record_memory_history(enabled=None)
+    else:
+        torch.cuda.memory._record_memory_history(stacks="python", max_entries=max_entries)
+
+
+def profiled_memory(profiler: Any) -> list[tuple[int, int]]:
+    """When the CPU's allocator handed out or took back how many bytes, from a finished `torch.profiler.profile`.
+
+    The public `events()` gives sums by operator only, from which no peak can be told.
+    """
+    events = profiler.profiler.kineto_results.events()
+    changes = [(event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]"]
+    return sorted(changes, key=lambda change: change[0])
+
+
+def profiled_ranges(profiler: Any, prefix: str) -> list[tuple[int, int]]:
+    """Begin and end of everything a finished `torch.profiler.profile` recorded under a name with this prefix.
+
+    On the same clock as `profiled_memory`, which `events()` is not.
+    """
+    events = profiler.profiler.kineto_results.events()
+    return sorted((event.start_ns(), event.start_ns() + event.duration_ns()) for event in events if event.name().startswith(prefix))
+
+
+def release_cublas_workspaces() -> None:
+    """Give back the work space that cuBLAS keeps from its first product on; no public call does."""
+    import torch
+
+    release = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
+    if release is not None:
+        release()

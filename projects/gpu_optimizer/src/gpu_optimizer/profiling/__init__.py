@@ -9,34 +9,70 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gpu_optimizer.profiling.allocator import AllocatorSimulator, AllocatorStats
+    from gpu_optimizer.profiling.allocator_settings import AllocatorSettings
+    from gpu_optimizer.profiling.cuda_analyzer import FragmentationReport, analyze_snapshot, capture, record_history
     from gpu_optimizer.profiling.estimate import estimate_inference, estimate_step
+    from gpu_optimizer.profiling.measure import measure_step
     from gpu_optimizer.profiling.profile import MemoryProfile, ModuleCost, Moment, Span, TensorLife
+    from gpu_optimizer.profiling.replay import Replay, Request, requests_from_lives, requests_from_snapshot
+    from gpu_optimizer.profiling.snapshots import MemorySnapshot, load_snapshot, save_snapshot
     from gpu_optimizer.profiling.static import ModelMemory, ModuleMemory, parameter_memory
 
 _HOME = {
+    "AllocatorSettings": "allocator_settings",
+    "AllocatorSimulator": "allocator",
+    "AllocatorStats": "allocator",
+    "FragmentationReport": "cuda_analyzer",
     "MemoryProfile": "profile",
+    "MemorySnapshot": "snapshots",
     "ModelMemory": "static",
     "ModuleCost": "profile",
     "ModuleMemory": "static",
     "Moment": "profile",
+    "Replay": "replay",
+    "Request": "replay",
     "Span": "profile",
     "TensorLife": "profile",
+    "analyze_snapshot": "cuda_analyzer",
+    "capture": "cuda_analyzer",
     "estimate_inference": "estimate",
     "estimate_step": "estimate",
+    "load_snapshot": "snapshots",
+    "measure_step": "measure",
     "parameter_memory": "static",
+    "record_history": "cuda_analyzer",
+    "requests_from_lives": "replay",
+    "requests_from_snapshot": "replay",
+    "save_snapshot": "snapshots",
 }
 
 __all__ = [
+    "AllocatorSettings",
+    "AllocatorSimulator",
+    "AllocatorStats",
+    "FragmentationReport",
     "MemoryProfile",
+    "MemorySnapshot",
     "ModelMemory",
     "ModuleCost",
     "ModuleMemory",
     "Moment",
+    "Replay",
+    "Request",
     "Span",
     "TensorLife",
+    "analyze_snapshot",
+    "capture",
     "estimate_inference",
     "estimate_step",
+    "measure_step",
+    "load_snapshot",
     "parameter_memory",
+    "record_history",
+    "requests_from_lives",
+    "requests_from_snapshot",
+    "save_snapshot",
 ]
 
 

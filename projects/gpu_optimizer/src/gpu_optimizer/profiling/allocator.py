@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gpu_optimizer.errors import AllocatorError, SimulatedOutOfMemoryError
-from gpu_optimizer.profiling.allocator_pool import DEFAULT_POOL, Block, Pool, PoolId, merge
+from gpu_optimizer.profiling.allocator_pool import DEFAULT_POOL, Block, ExpandableSegment, Pool, PoolId, merge
 from gpu_optimizer.profiling.allocator_segments import DeviceMemory, History
 from gpu_optimizer.profiling.allocator_settings import AllocatorSettings
+
+if TYPE_CHECKING:
+    from gpu_optimizer.profiling.snapshots import Segment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +238,38 @@ class AllocatorSimulator:
                 block = block.next
             chains.append(chain)
         return chains
+
+    def adopt(self, segment: Segment, *, room_bytes: int = 0) -> None:
+        """Take over a segment as it stands in a snapshot; its blocks are held under their addresses.
+
+        Args:
+            segment: A segment with its blocks.
+            room_bytes: Addresses behind an expandable one that are still without memory.
+        """
+        home = self._pool_pair(segment.pool_id)[0 if segment.small else 1]
+        granule = self.settings.granule(small=segment.small)
+        space = ExpandableSegment(segment.address, segment.size_bytes + room_bytes, granule) if segment.expandable else None
+        last: Block | None = None
+        for row in segment.blocks:
+            block = Block(row.address, row.size_bytes, segment.stream, home, segment=space)
+            block.requested, block.frames = row.requested_bytes if row.is_active else 0, row.frames
+            block.allocated, block.pending = row.state == "active_allocated", row.state == "active_awaiting_free"
+            block.link(last, None)
+            last = block
+            if block.is_free:
+                home.put(block)
+                continue
+            self._active[block.address] = block
+            (self._held if block.allocated else self._pending)[block.address] = block
+            self.allocated_bytes += block.size if block.allocated else 0
+            self.active_bytes += block.size
+            self.requested_bytes += block.requested
+        if space is not None and room_bytes:
+            room = Block(segment.address + segment.size_bytes, room_bytes, segment.stream, home, segment=space, mapped=False)
+            room.link(last, None)
+            home.put_unmapped(room)
+        self._memory.adopt(segment.address, segment.size_bytes)
+        self._peak_allocated, self._peak_active = self.allocated_bytes, self.active_bytes
 
     def snapshot(self) -> dict[str, Any]:
         """The state in the format of `torch.cuda.memory._snapshot()`; time stamps count requests."""

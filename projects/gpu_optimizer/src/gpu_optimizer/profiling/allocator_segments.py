@@ -83,6 +83,13 @@ class DeviceMemory:
         """What the driver still has; 0 where the capacity is not known."""
         return 0 if self._capacity is None else self._capacity - self.reserved_bytes
 
+    def adopt(self, address: int, size: int) -> None:
+        """Count a segment that was taken before this program began."""
+        self.reserved_bytes += size
+        self.peak_reserved_bytes = max(self.peak_reserved_bytes, self.reserved_bytes)
+        # New addresses must lie behind it, and behind those that an expandable one may still grow into.
+        self._next_address = max(self._next_address, address + size + 2 * _ADDRESS_SPACE)
+
     def take(self, home: Pool, size: int, stream: int, frames: tuple[Any, ...]) -> Block | None:
         """A block for a rounded request, outside of its pool; None where there is too little memory."""
         amount = self._settings.segment_size(size)

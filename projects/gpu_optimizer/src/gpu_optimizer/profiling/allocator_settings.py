@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from gpu_optimizer.errors import AllocatorError
 
@@ -18,6 +18,17 @@ MIB = 2**20
 DIVISION_INTERVALS = 16
 """Powers of two from 1 MiB up for which `roundup_power2_divisions` can differ."""
 
+_KEYS = frozenset(
+    {
+        "expandable_segments",
+        "garbage_collection_threshold",
+        "large_segment_size_mb",
+        "max_non_split_rounding_mb",
+        "max_split_size_mb",
+        "per_process_memory_fraction",
+        "roundup_power2_divisions",
+    }
+)
 _IGNORED = frozenset(
     {
         "backend",
@@ -102,8 +113,12 @@ class AllocatorSettings:
             raise AllocatorError(f"memory_fraction: expected a share above 0 and at most 1, got {self.memory_fraction}")
 
     @classmethod
-    def parse(cls, text: str) -> AllocatorSettings:
+    def parse(cls, text: str, *, unknown: Literal["refuse", "ignore"] = "refuse") -> AllocatorSettings:
         """Settings from the text of `PYTORCH_ALLOC_CONF`; what does not change reserved device memory is passed over.
+
+        Args:
+            text: Keys and values as torch reads them.
+            unknown: What happens to a key that is not known here; files of a newer torch may have one.
 
         Raises:
             AllocatorError: A key is not known or its value not possible; the text names both.
@@ -114,7 +129,8 @@ class AllocatorSettings:
             match = re.match(r"([^:,]+):(\[[^\]]*\]|[^,\[\]]+)(,|$)", rest)
             if match is None:
                 raise AllocatorError(f"cannot read {rest!r} in the allocator settings; expected key:value,key:[a:b,c:d]")
-            changes.update(_setting(match[1], match[2]))
+            if match[1] in _KEYS or unknown == "refuse":
+                changes.update(_setting(match[1], match[2]))
             rest = rest[match.end() :]
         return cls(**changes)
 

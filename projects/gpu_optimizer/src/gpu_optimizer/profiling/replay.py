@@ -77,6 +77,11 @@ class Replay:
     out_of_memory: str | None = None
     out_of_memory_at: int | None = None
 
+    @property
+    def peak_bytes(self) -> int:
+        """Highest reserved memory."""
+        return self.stats.peak_reserved_bytes
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` reads them back."""
         return asdict(self)
@@ -94,6 +99,7 @@ def replay(
     *,
     capacity_bytes: int | None = None,
     simulator: AllocatorSimulator | None = None,
+    stop: bool = True,
 ) -> Replay:
     """Run requests through an allocator, up to the first that it cannot serve.
 
@@ -102,6 +108,7 @@ def replay(
         settings: Settings of a new allocator; default: torch's.
         capacity_bytes: Memory of its device; None = as much as is asked for.
         simulator: Use this allocator instead, to look at its snapshot afterwards.
+        stop: Stop at the first request that cannot be served; else it is left out, as by a program that goes on.
 
     Raises:
         AllocatorError: A request makes no sense (a key that is held twice).
@@ -121,8 +128,10 @@ def replay(
         try:
             _serve(allocator, request)
         except SimulatedOutOfMemoryError as error:
-            problem, at = str(error), number
-            break
+            if problem is None:
+                problem, at = str(error), number
+            if stop:
+                break
         reserved.append(allocator.reserved_bytes)
         active.append(allocator.active_bytes)
     return Replay(
@@ -158,7 +167,7 @@ def requests_from_snapshot(snapshot: MemorySnapshot, device: int = 0) -> list[Re
 
     A history keeps only the newest entries, so some blocks were allocated before its first one: those that are freed
     in it without an allocation, and those that are still there. What the program gave back with `empty_cache` does
-    not show in it, nor do blocks that came and went before.
+    not show in it, nor do blocks that came and went before. A request that was refused is made, and given back at once.
 
     Raises:
         AllocatorError: There is no history of the device.
@@ -202,6 +211,9 @@ def _walk(trace: Sequence[TraceEvent]) -> tuple[list[Request], list[Request]]:
                 pending.discard(address)
             held.add(address)
             requests.append(Request("alloc", address, event.size_bytes, event.stream, event.pool_id, event.frames))
+        elif event.action == "oom":
+            key = ("refused", len(requests))
+            requests += [Request("alloc", key, event.size_bytes, event.stream, event.pool_id, event.frames), Request("free", key)]
         elif event.action in ("free_requested", "free_completed"):
             if address not in held and address not in pending:
                 before.append(_first(address, event.size_bytes, event.stream, event.pool_id, None))

@@ -71,4 +71,5 @@ def _block(block: Block) -> dict[str, Any]:
 
 
 def _frames(stack: Iterable[Any]) -> list[dict[str, Any]]:
-    return [frame._asdict() if isinstance(frame, tuple) else dict(frame) for frame in stack]
+    names = ("filename", "line", "name")
+    return [dict(zip(names, frame, strict=True)) for frame in stack]

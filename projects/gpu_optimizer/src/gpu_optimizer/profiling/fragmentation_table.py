@@ -1,0 +1,73 @@
+"""A fragmentation report for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from gpu_optimizer.profiling.cuda_analyzer import FragmentationReport
+
+MIB = 2**20
+
+
+def report_table(report: FragmentationReport, *, lines: int = 10) -> RenderableType:
+    """Sums, pools, the largest holders, advice and what happened when memory ran out."""
+    share = report.free_bytes / report.reserved_bytes if report.reserved_bytes else 0.0
+    head = Text(
+        f"device {report.device}: {_mib(report.reserved_bytes)} reserved, {_mib(report.active_bytes)} in use, "
+        f"{_mib(report.free_bytes)} free ({share:.0%}), largest free block {_mib(report.largest_free_bytes)}, "
+        f"fragmentation {report.fragmentation_ratio:.0%}; settings: {report.settings or 'default'}"
+    )
+    parts: list[RenderableType] = [head, _pools(report), _holders(report, lines)]
+    if report.advice:
+        parts.append(_advice(report))
+    parts += [
+        Text(f"out of memory at event {each.tick}: {_mib(each.requested_bytes)} for {each.where}. {each.reading}", style="red")
+        for each in report.out_of_memory
+    ]
+    return Group(*parts)
+
+
+def _pools(report: FragmentationReport) -> Table:
+    table = Table(title="pools")
+    table.add_column("pool")
+    for title in ("segments", "reserved", "in use", "free", "cannot be returned", "largest free", "fragmentation"):
+        table.add_column(title, justify="right")
+    for pool in report.pools:
+        amounts = (pool.reserved_bytes, pool.active_bytes, pool.free_bytes, pool.inactive_split_bytes, pool.largest_free_bytes)
+        table.add_row(pool.name, str(pool.segments), *map(_mib, amounts), f"{pool.fragmentation_ratio:.0%}")
+    return table
+
+
+def _holders(report: FragmentationReport, lines: int) -> Table:
+    table = Table(title="who holds it")
+    table.add_column("line")
+    for title in ("in use", "blocks", "largest"):
+        table.add_column(title, justify="right")
+    for row in report.holders[:lines]:
+        table.add_row(row.where, _mib(row.size_bytes), str(row.blocks), _mib(row.largest_bytes))
+    return table
+
+
+def _advice(report: FragmentationReport) -> Table:
+    table = Table(title="advice")
+    table.add_column("what")
+    table.add_column("PYTORCH_ALLOC_CONF")
+    table.add_column("saves", justify="right")
+    table.add_column("why")
+    for advice in report.advice:
+        gain = "not known" if advice.gain_bytes is None else _mib(advice.gain_bytes)
+        table.add_row(advice.title, advice.setting or "-", gain, advice.reason)
+    check = report.replay_check
+    if check is not None and check.recorded_bytes:
+        error = check.predicted_bytes / check.recorded_bytes - 1
+        table.caption = f"the replay of {check.requests} requests reserves {error:+.1%} of what the history shows"
+    return table
+
+
+def _mib(count: int) -> str:
+    return f"{count / MIB:,.1f} MiB"
