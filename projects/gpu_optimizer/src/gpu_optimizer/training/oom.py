@@ -147,7 +147,7 @@ class OomSafeRunner:
                 waiting.extendleft(reversed(list(self._split(piece, self._size(total)))))
                 continue
             with torch.no_grad():
-                output, failed = _attempt(self._run, piece)
+                output, failed = attempt(self._run, piece)
             if failed is not None:
                 waiting.appendleft(piece)
                 self._failed(size, failed)
@@ -192,7 +192,7 @@ class OomSafeRunner:
         losses = []
         for piece in self._split(batch, self._size(total)):
             size = self._length(piece)
-            loss, failed = _attempt(lambda part, share=size / total: _backward(self._run(part), share), piece)
+            loss, failed = attempt(lambda part, share=size / total: _backward(self._run(part), share), piece)
             if failed is not None:
                 return None, size, failed
             losses.append(loss)
@@ -279,7 +279,7 @@ def join_outputs(outputs: list[Any]) -> Any:
     raise BatchSizeError(f"pieces gave {kind}, which cannot be joined; pass join=")
 
 
-def _attempt(run: Callable[[Any], Any], piece: Any) -> tuple[Any, str | None]:
+def attempt(run: Callable[[Any], Any], piece: Any) -> tuple[Any, str | None]:
     """The result and no message, or no result and the message of an error that was memory; any other error is raised."""
     try:
         return run(piece), None
