@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
 from gpu_optimizer._torch_private import value_errors
@@ -63,7 +64,7 @@ def trace_step(
     if steps < 1:
         raise ProfilingError(f"steps: expected at least 1, got {steps}")
     kind = target or ("cuda" if step.device.type == "cuda" else "cpu")
-    tracker = Tracker({id(module): name for name, module in step.model.named_modules()})
+    tracker = Tracker({id(module): name for name, module in step.model.named_modules()}, work=kind == "cpu")
     with fake_step(step) as fake:
         count_base(tracker, fake)
         try:
@@ -105,7 +106,7 @@ def estimate_inference(
     """
     step = TrainingStep(model=model, sample=Sample.of(sample), optimizer=None, precision=precision)
     kind = target or ("cuda" if step.device.type == "cuda" else "cpu")
-    tracker = Tracker({id(module): name for name, module in model.named_modules()})
+    tracker = Tracker({id(module): name for name, module in model.named_modules()}, work=kind == "cpu")
     with fake_step(step) as fake:
         count_base(tracker, fake)
         try:
@@ -147,11 +148,12 @@ def follow(step: TrainingStep, tracker: Tracker, steps: int, *, together: bool) 
 
 
 def finished_profile(tracker: Tracker, step: TrainingStep, **rest: Any) -> MemoryProfile:
-    """The profile of what a tracker saw; `peak_bytes` is that of the tensors unless it is among `rest`."""
+    """The profile of what a tracker saw; the peak is that of the tensors unless it is among `rest`."""
     lives = tracker.tensor_lives()
-    _, totals = live_bytes(lives, rest["granule_bytes"])
+    ticks, totals = live_bytes(lives, rest["granule_bytes"])
+    top = int(np.argmax(totals))
     return MemoryProfile(
-        **{"peak_bytes": int(totals.max()) if len(totals) else 0, **rest},
+        **{"peak_bytes": int(totals[top]), "peak_tick": int(ticks[top]), **rest},
         batch_size=step.sample.batch_size if any(tensor.dim() for tensor in step.sample.tensors()) else 1,
         lives=lives,
         spans=tuple(tracker.spans),

@@ -144,7 +144,8 @@ class MemoryProfile:
         spans: Phases in order.
         modules: Every module of the model in the order of `named_modules()`.
         peak_bytes: Most that is allocated at once.
-        scratch_bytes: Part of the peak that is in no tensor: work space inside kernels.
+        peak_tick: When.
+        scratch_bytes: Part of the peak that is in none of the lives: work space inside kernels, where it was measured.
         reserved_bytes: Most that the allocator took from the device, None where it was not measured.
         notes: What a reader should know.
     """
@@ -158,15 +159,10 @@ class MemoryProfile:
     spans: tuple[Span, ...]
     modules: tuple[ModuleCost, ...]
     peak_bytes: int
+    peak_tick: int
     scratch_bytes: int = 0
     reserved_bytes: int | None = None
     notes: tuple[str, ...] = ()
-
-    @cached_property
-    def peak_tick(self) -> int:
-        """Tick of the peak of the tensors."""
-        ticks, totals = live_bytes(self.lives, self.granule_bytes)
-        return int(ticks[int(np.argmax(totals))]) if len(ticks) else 0
 
     @property
     def peak_phase(self) -> Phase:

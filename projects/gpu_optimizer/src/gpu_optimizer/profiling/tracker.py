@@ -25,6 +25,7 @@ from gpu_optimizer._torch_private import (
     storages_of,
     when_freed,
 )
+from gpu_optimizer.profiling.kernels import hidden_bytes, work_bytes
 from gpu_optimizer.profiling.profile import Category, Phase, Span, TensorLife
 from gpu_optimizer.steps import tensors_in
 
@@ -86,9 +87,10 @@ class Tracker:
     Args:
         names: Path of every module to follow by its `id`.
         kinds: Device types whose storages count.
+        work: Whether to add the work space of the CPU's kernels, which fake tensors do not have.
     """
 
-    def __init__(self, names: Mapping[int, str], kinds: Iterable[str] = ("cpu", "cuda", "meta")) -> None:
+    def __init__(self, names: Mapping[int, str], *, kinds: Iterable[str] = ("cpu", "cuda", "meta"), work: bool = False) -> None:
         self.lives: list[Life] = []
         self.calls: list[Call] = []
         self.spans: list[Span] = []
@@ -97,6 +99,7 @@ class Tracker:
         self.tick = 0
         self._names = names
         self._kinds = frozenset(kinds)
+        self._work = work
         self._live: dict[int, Life] = {}
         self._stack: Stack = ()
         self._backward_stack: Stack = ()
@@ -147,6 +150,8 @@ class Tracker:
         name = operator_name(operator)
         used = [life for tensor in tensors_in((args, kwargs)) for life in self._known(tensor)]
         made = [life for tensor in tensors_in(output) for life in self._record(tensor, name, self._stack)]
+        if self._work:
+            self._add_work(name, args, output)
         if self._stack:
             self._charge(used, operator_flops(operator, args, kwargs, output))
         elif in_backward():
@@ -163,6 +168,19 @@ class Tracker:
                 if life.born <= call.born:
                     call.inputs[id(life)] = life
 
+    def _add_work(self, name: str, args: tuple[Any, ...], output: Any) -> None:
+        """Add what the kernel would have taken beside its inputs and the outputs one sees."""
+        for index, size in hidden_bytes(name, args, output).items():
+            storage = next(storages_of(output[index]))
+            self._follow(storage, size, output[index], name, self._stack)
+        size = work_bytes(name, args, output)
+        if size:
+            self._set_phase(self._phase_now())
+            stack = self._stack or self._backward_stack
+            life = self._life(size, (size,), "uint8", f"{name} (work space)", stack)
+            life.died, life.category = self._next_tick(), "temporaries"
+            self.lives.append(life)
+
     def _record(self, tensor: torch.Tensor, operator: str, stack: Stack) -> Iterator[Life]:
         """The lives of storages that were not known, or that have another size now."""
         for storage in storages_of(tensor):
@@ -172,22 +190,32 @@ class Tracker:
                 continue
             if known is not None:
                 self._end(key, known)
-            self._set_phase("optimizer" if self._in_optimizer else "backward" if in_backward() else "forward")
-            life = Life(
-                size_bytes=size,
-                shape=tuple(tensor.shape),
-                dtype=str(tensor.dtype).removeprefix("torch."),
-                born=self._next_tick(),
-                phase=self._phase or "forward",
-                step=self.step,
-                window=self.window,
-                stack=stack or self._backward_stack if in_backward() else stack,
-                operator=operator,
-            )
-            life.watch = when_freed(storage, lambda key=key, life=life: self._end(key, life))
-            self._live[key] = life
-            self.lives.append(life)
-            yield life
+            yield self._follow(storage, size, tensor, operator, stack)
+
+    def _follow(self, storage: torch.UntypedStorage, size: int, tensor: torch.Tensor, operator: str, stack: Stack) -> Life:
+        self._set_phase(self._phase_now())
+        dtype, key = str(tensor.dtype).removeprefix("torch."), storage_key(storage)
+        life = self._life(size, tuple(tensor.shape), dtype, operator, (stack or self._backward_stack) if in_backward() else stack)
+        life.watch = when_freed(storage, lambda: self._end(key, life))
+        self._live[key] = life
+        self.lives.append(life)
+        return life
+
+    def _life(self, size: int, shape: tuple[int, ...], dtype: str, operator: str, stack: Stack) -> Life:
+        return Life(
+            size_bytes=size,
+            shape=shape,
+            dtype=dtype,
+            born=self._next_tick(),
+            phase=self._phase or "forward",
+            step=self.step,
+            window=self.window,
+            stack=stack,
+            operator=operator,
+        )
+
+    def _phase_now(self) -> Phase:
+        return "optimizer" if self._in_optimizer else "backward" if in_backward() else "forward"
 
     def _end(self, key: int, life: Life) -> None:
         """A storage is freed; what is freed after the last step was there to its end."""

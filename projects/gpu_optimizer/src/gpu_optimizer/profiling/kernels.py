@@ -1,0 +1,191 @@
+"""Work space that kernels of the CPU take beside the tensors one sees: copies in oneDNN's own layout.
+
+oneDNN convolves in blocks of 16 channels, so tensors in torch's plain layout are copied there and back; its
+recurrent layers keep a work space from forward to backward. Sizes follow from shapes alone and were read off
+the profiler's memory events on AVX-512 machines; on others blocks are smaller, so these are upper bounds there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+_BLOCK = 16
+_FIRST_LAYER_CHANNELS = 3
+_RNN_ALIGNMENT_BYTES = 9216
+
+
+def work_bytes(operator: str, args: Sequence[Any], output: Any) -> int:
+    """Bytes that an operator takes beyond its inputs and outputs while it runs, 0 for what takes none.
+
+    Args:
+        operator: Name as `operator_name` gives it.
+        args: Its positional arguments.
+        output: What it returned.
+    """
+    work = _WORK.get(operator)
+    return 0 if work is None else max(work(args, output), 0)
+
+
+def hidden_bytes(operator: str, args: Sequence[Any], output: Any) -> dict[int, int]:
+    """Bytes of outputs whose size only the kernel knows, by position: fake tensors stand empty in their place.
+
+    Args:
+        operator: Name as `operator_name` gives it.
+        args: Its positional arguments.
+        output: What it returned.
+    """
+    if operator != "aten::mkldnn_rnn_layer" or not args[-1]:
+        return {}
+    return {3: _rnn_kept(args[0], args[2].shape[1])}
+
+
+def _convolution(args: Sequence[Any], output: torch.Tensor) -> int:
+    given, weight = args[0], args[1]
+    transposed, groups = args[6], args[8]
+    if not _blocked(given, weight, transposed, args[3], args[5], groups):
+        return 0
+    result = _padded(output)
+    inputs = 0 if _first_layer(given, weight, groups) else _padded(given)
+    before = inputs + _padded_weight(weight, groups) + result
+    after = result + _bytes(output) * (2 if transposed else 1)
+    return max(before, after) - _bytes(output)
+
+
+def _convolution_backward(args: Sequence[Any], output: Sequence[torch.Tensor | None]) -> int:
+    gradient, given, weight = args[0], args[1], args[2]
+    strides, transposed, groups, wanted = args[4], args[7], args[9], args[10]
+    if not _blocked(given, weight, transposed, strides, args[6], groups):
+        return 0
+    half = gradient.dtype != torch.float32
+    grad_bytes, weight_bytes = _padded(gradient), _padded_weight(weight, groups)
+    phases = [0]
+    if wanted[0]:
+        strided = any(stride > 1 for stride in strides) and not transposed and (half or groups == 1)
+        back = 3 * _bytes(given) if strided else _padded(given) + _bytes(given)
+        phases += [grad_bytes + weight_bytes + (_bytes(given) if strided else _padded(given)), back]
+    if wanted[1]:
+        inputs = 0 if _first_layer(given, weight, groups) else _padded(given)
+        sums = 2 * weight_bytes + (inputs + grad_bytes) // max(given.shape[0], 1) if half else 0
+        made = _bytes(given) if wanted[0] else 0
+        phases += [made + grad_bytes + inputs + weight_bytes + sums, made + 2 * weight_bytes]
+    return max(phases) - sum(_bytes(tensor) for tensor in output if tensor is not None)
+
+
+def _blocked(
+    given: torch.Tensor, weight: torch.Tensor, transposed: bool, strides: Sequence[int], dilations: Sequence[int], groups: int
+) -> bool:
+    """Whether torch hands a convolution to oneDNN, and in plain layout (ATen/native/Convolution.cpp, `use_mkldnn`)."""
+    if given.device.type != "cpu" or given.dim() != 4 or not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
+        return False
+    if _channels_last(given) or _channels_last(weight):
+        return False
+    if given.dtype != torch.float32 or transposed:
+        return True
+    pointwise = weight.shape[-1] == weight.shape[-2] == 1
+    simple = max(*strides, *dilations) == 1 and given.shape[0] < 16 and pointwise and torch.get_num_threads() == 1
+    return not simple and (groups > 1 or min(weight.shape[-2:]) > 3 or given.shape[0] > 1 or given.numel() > 20480)
+
+
+def _channels_last(tensor: torch.Tensor) -> bool:
+    return not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last)
+
+
+def _first_layer(given: torch.Tensor, weight: torch.Tensor, groups: int) -> bool:
+    """Whether the input is read as it lies: oneDNN's kernels for images have no blocks of channels."""
+    return groups == 1 and given.shape[1] <= _FIRST_LAYER_CHANNELS and weight.shape[-1] > 1
+
+
+def _padded(tensor: torch.Tensor) -> int:
+    return _bytes(tensor) // max(tensor.shape[1], 1) * _up(tensor.shape[1])
+
+
+def _padded_weight(weight: torch.Tensor, groups: int) -> int:
+    if groups > 1:
+        return _bytes(weight)
+    outer, inner = weight.shape[:2]
+    inner_padded = inner if inner <= _FIRST_LAYER_CHANNELS else _up(inner)
+    return _bytes(weight) // max(outer * inner, 1) * _up(outer) * inner_padded
+
+
+def _rnn(args: Sequence[Any], output: Sequence[torch.Tensor]) -> int:
+    given, inner, outer = args[0], args[1], args[2]
+    steps, batch = given.shape[:2]
+    gates = steps * batch * _row(4 * outer.shape[1], 4) * 4 if given.dtype == torch.float32 else 0
+    return gates + _packed(inner) + _packed(outer)
+
+
+def _rnn_backward(args: Sequence[Any], output: Sequence[torch.Tensor]) -> int:
+    given, inner, outer = args[0], args[1], args[2]
+    gradient = given.numel() // given.shape[-1] * outer.shape[1] * 4
+    if given.dtype != torch.float32:
+        return gradient + 3 * (_packed(inner) + _packed(outer))
+    rearranged = sum(_packed(weight) for weight in (inner, outer) if _row(weight.shape[1], 4) != weight.shape[1])
+    return _rnn(args, output) + gradient + rearranged
+
+
+def _rnn_kept(given: torch.Tensor, hidden: int) -> int:
+    """Work space of oneDNN for training: gates and hidden states of every time step, and room for their gradients."""
+    steps, batch, features = given.shape
+    size = given.element_size()
+    gates = steps * batch * (_row(4 * hidden, size) + _row(hidden, size)) * size
+    states = (steps + 1) * batch * (6 * _row(max(features, hidden), size) + 4 * _up(hidden))
+    return gates + int(states * (4 if size == 4 else 3.2)) + _RNN_ALIGNMENT_BYTES
+
+
+def _packed(weight: torch.Tensor) -> int:
+    return _bytes(weight) // max(weight.shape[0], 1) * _row(weight.shape[0], weight.element_size())
+
+
+def _row(length: int, size: int) -> int:
+    """Length of a row in oneDNN's recurrent layers: whole cache lines, but no multiple of 256 (it adds one line)."""
+    line = 64 // size
+    padded = -(-length // line) * line
+    return padded + line if padded % 256 == 0 else padded
+
+
+def _up(channels: int) -> int:
+    return -(-channels // _BLOCK) * _BLOCK
+
+
+def _bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _batch_norm_backward(args: Sequence[Any], output: Any) -> int:
+    """The gradient is brought into the layout of the input."""
+    gradient, given = args[0], args[1]
+    if gradient.is_contiguous():
+        return _bytes(given)
+    return given.numel() * 4 if given.dtype != torch.float32 else 0
+
+
+def _mean(args: Sequence[Any], output: torch.Tensor) -> int:
+    """Half formats are summed as float32, in a copy."""
+    return args[0].numel() * 4 if args[0].dtype in (torch.bfloat16, torch.float16) else 0
+
+
+def _resampled(args: Sequence[Any], output: torch.Tensor) -> int:
+    """Plain layout is resampled as channels last, and copied back."""
+    return 0 if _channels_last(args[0]) else _bytes(args[0]) + _bytes(output)
+
+
+def _attention_backward(args: Sequence[Any], output: Any) -> int:
+    return _bytes(args[0])
+
+
+_WORK: dict[str, Callable[[Sequence[Any], Any], int]] = {
+    "aten::convolution": _convolution,
+    "aten::convolution_backward": _convolution_backward,
+    "aten::native_batch_norm_backward": _batch_norm_backward,
+    "aten::mkldnn_rnn_layer": _rnn,
+    "aten::mkldnn_rnn_layer_backward": _rnn_backward,
+    "aten::mean": _mean,
+    "aten::upsample_nearest2d": _resampled,
+    "aten::upsample_nearest2d_backward": _resampled,
+    "aten::upsample_bilinear2d": _resampled,
+    "aten::upsample_bilinear2d_backward": _resampled,
+    "aten::_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
+}
