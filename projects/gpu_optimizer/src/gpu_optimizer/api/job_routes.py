@@ -24,6 +24,7 @@ Kind = Literal["estimate", "plan", "snapshot"]
 _RESERVE_BYTES = 64 << 20
 _SILENCE_S = 60.0
 _BUFFER_BYTES = 1 << 20
+_DEVICE = Query(ge=0, le=1023, description="Number of the device; needed where the snapshot has several.")
 _NAME = Query(max_length=200, description="What to call it.")
 
 
@@ -107,11 +108,13 @@ def snapshots_router(jobs: JobManager, settings: GpuApiSettings) -> APIRouter:
     refusals: dict[int | str, dict[str, Any]] = {**_REFUSALS, 413: {"description": "Too large."}, 507: {"description": "The disk is full."}}
 
     @router.post("", status_code=202, responses=refusals, openapi_extra={"requestBody": body})
-    async def create_snapshot(request: Request, response: Response, name: Annotated[str, _NAME] = "snapshot") -> JobView:
+    async def create_snapshot(
+        request: Request, response: Response, name: Annotated[str, _NAME] = "snapshot", device: Annotated[int | None, _DEVICE] = None
+    ) -> JobView:
         """Take in a memory snapshot of torch (`_dump_snapshot`, pickle or JSON), and work out its fragmentation."""
         jobs.require_room()
         path = await _receive(request, settings.max_upload_bytes)
-        job = Job(kind="snapshot", name=name, order={"path": str(path)}, clean=lambda: path.unlink(missing_ok=True))
+        job = Job(kind="snapshot", name=name, order={"path": str(path), "device": device}, clean=lambda: path.unlink(missing_ok=True))
         try:
             return _accepted(jobs, job, request, response)
         except Exception:

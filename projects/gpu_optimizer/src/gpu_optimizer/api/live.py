@@ -38,6 +38,7 @@ class GpuHistory(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     uuid: str = Field(description="Which GPU.")
+    index: int = Field(description="Number by which the driver knows it.")
     name: str = Field(description="As the maker calls it.")
     memory_total_bytes: int | None = Field(description="All of its memory.")
     memory_used_bytes: list[int | None] = Field(description="At the times of the history; null: it did not answer.")
@@ -181,6 +182,7 @@ class LiveFeed:
             gpus=[
                 GpuHistory(
                     uuid=uuid,
+                    index=gpu.index,
                     name=gpu.name,
                     memory_total_bytes=gpu.memory_total_bytes,
                     memory_used_bytes=[row[uuid].memory_used_bytes if uuid in row else None for row in rows],

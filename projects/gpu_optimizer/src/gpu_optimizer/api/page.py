@@ -44,7 +44,7 @@ def is_page_path(path: str) -> bool:
     """Whether a path belongs to the page, which may be read without a token (it asks for one).
 
     Example:
-        >>> is_page_path("/"), is_page_path("/assets/main.js"), is_page_path("/v1/memory")
+        >>> is_page_path("/"), is_page_path("/assets/js/main.js"), is_page_path("/v1/memory")
         (True, True, False)
     """
     return path == "/" or (path.startswith("/assets/") and path.removeprefix("/assets/") in _FILES)

@@ -1,13 +1,15 @@
-"""A memory profile as a service and a page can carry it: small, whatever the size of the model."""
+"""Profiles and fragmentation reports as a service and a page can carry them: small, whatever they are of."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from gpu_optimizer.profiling import MemoryProfile
+    from gpu_optimizer.profiling.cuda_analyzer import FragmentationReport
     from gpu_optimizer.steps import TrainingStep
 
 T = TypeVar("T")
@@ -15,6 +17,8 @@ T = TypeVar("T")
 MOST_MOMENTS = 1200
 MOST_OWNERS = 40
 MOST_MODULES = 400
+MOST_SEGMENTS = 60
+MOST_BLOCKS = 400
 _DEPTH = 4
 
 
@@ -81,6 +85,46 @@ def profile_summary(profile: MemoryProfile, step: TrainingStep, *, name: str) ->
         },
         "notes": list(profile.notes),
     }
+
+
+def report_summary(report: FragmentationReport) -> dict[str, Any]:
+    """What a fragmentation report says, as plain JSON types, with its largest segments.
+
+    Args:
+        report: From a snapshot; a report that was read from values has no segments to show.
+
+    Returns:
+        `to_dict()` with thinned timelines, `segments` (size, stream, blocks of size and state) and the number left out.
+    """
+    plain = json.loads(json.dumps(report.to_dict()))
+    for line in plain["timelines"]:
+        kept = thinned(range(len(line["ticks"])), line["active_bytes"], MOST_MOMENTS)
+        line["ticks"], line["active_bytes"] = ([line[key][i] for i in kept] for key in ("ticks", "active_bytes"))
+    segments = [segment for segment in (report.snapshot.segments if report.snapshot else ()) if segment.device == report.device]
+    largest = sorted(segments, key=lambda segment: (-segment.size_bytes, segment.address))[:MOST_SEGMENTS]
+    plain["segments"] = [
+        {
+            "size_bytes": segment.size_bytes,
+            "stream": segment.stream,
+            "small": segment.small,
+            "blocks": _joined([(block.size_bytes, block.state) for block in segment.blocks]),
+        }
+        for segment in largest
+    ]
+    plain["segments_left_out"] = len(segments) - len(largest)
+    return plain
+
+
+def _joined(blocks: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Neighbours of one state as one block; of too many the rest as one that says so."""
+    found: list[tuple[int, str]] = []
+    for size, state in blocks:
+        if found and found[-1][1] == state:
+            found[-1] = (found[-1][0] + size, state)
+        else:
+            found.append((size, state))
+    rest = sum(size for size, _ in found[MOST_BLOCKS:])
+    return [*found[:MOST_BLOCKS], *([(rest, "not_shown")] if rest else [])]
 
 
 def thinned(rows: Sequence[T], values: Sequence[int], most: int) -> list[T]:

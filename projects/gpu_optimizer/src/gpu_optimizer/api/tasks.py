@@ -35,13 +35,14 @@ def run_plan(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
 
 
 def run_snapshot(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
-    """What an uploaded memory snapshot says about fragmentation."""
-    from gpu_optimizer.profiling import cuda_analyzer
+    """What an uploaded memory snapshot says about fragmentation, with its largest segments for a map."""
+    from gpu_optimizer.api.summaries import report_summary
+    from gpu_optimizer.profiling.cuda_analyzer import analyze_snapshot
 
-    progress(0.1, "reading")
-    report = cuda_analyzer.analyze_snapshot(Path(order["path"]))
+    progress(0.1, "reading and repeating its history")
+    report = analyze_snapshot(Path(order["path"]), device=order.get("device"))
     progress(0.9, "writing it down")
-    return json.loads(json.dumps(report.to_dict()))
+    return report_summary(report)
 
 
 def _step(order: Mapping[str, Any], progress: Progress) -> Any:

@@ -1,0 +1,77 @@
+// What a model would need: a form, a timeline by category, who makes the peak, and every module.
+
+import { call } from "./api.js";
+import { drawStack } from "./chart.js";
+import { byId, el, legend, showProblem, tableCard } from "./dom.js";
+import { bytes, count, percent, words } from "./format.js";
+import { follow } from "./jobs.js";
+
+const INK = { parameters: 0, gradients: 2, optimizer_state: 3, activations: 1, temporaries: 4, inputs: 5, buffers: 6 };
+let redraw = () => {};
+
+/** Make the view work. */
+export function startEstimate() {
+  const form = byId("estimate-form");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    run(form);
+  });
+  addEventListener("resize", () => redraw());
+  call("/v1/models")
+    .then((names) => byId("models").replaceChildren(...names.map((name) => el("option", { value: name }))))
+    .catch(() => {}); // The field takes any name; the service says what is wrong with it.
+}
+
+/** Draw again, when the view is shown or the theme changes. */
+export function refreshEstimate() {
+  redraw();
+}
+
+async function run(form) {
+  const fields = new FormData(form);
+  const order = { model: fields.get("model").trim(), batch: Number(fields.get("batch")), precision: fields.get("precision"), optimizer: fields.get("optimizer"), target: fields.get("target") };
+  const go = form.querySelector("button");
+  go.disabled = true;
+  showProblem(byId("estimate-problem"), null);
+  try {
+    const job = await call("/v1/estimates", { method: "POST", json: order });
+    const result = await follow(`/v1/estimates/${job.id}`, byId("estimate-job"));
+    if (result) show(result);
+  } catch (error) {
+    showProblem(byId("estimate-problem"), error);
+  } finally {
+    go.disabled = false;
+  }
+}
+
+function show(result) {
+  const canvas = el("canvas", { class: "chart", role: "img", "data-testid": "estimate-chart", "aria-label": `Memory over two steps; the peak of ${bytes(result.peak_bytes)} is in ${result.peak_phase}.` });
+  const order = Object.keys(INK).filter((name) => result.timeline.categories[name]);
+  const categories = Object.fromEntries(order.map((name) => [name, result.timeline.categories[name]]));
+  redraw = () => canvas.offsetWidth && drawStack(canvas, { ...result.timeline, categories, ink: INK, peak: result.peak_bytes });
+  const shares = Object.entries(result.by_category_bytes).filter(([, size]) => size > 0).sort((a, b) => b[1] - a[1]);
+  const peak = el(
+    "div",
+    { class: "tiles" },
+    tile("Peak", bytes(result.peak_bytes), `in ${result.peak_phase} of step ${result.peak_step + 1}`, "peak"),
+    tile("Parameters", count(result.parameters), bytes(result.by_category_bytes.parameters)),
+    ...shares.slice(0, 2).filter(([name]) => name !== "parameters").map(([name, size]) => tile(words(name), bytes(size), `${percent(size / result.peak_bytes)} of the peak`)),
+  );
+  byId("estimate-result").replaceChildren(
+    peak,
+    el("section", { class: "card" }, el("header", { class: "card-head" }, el("h2", { text: `${result.model}, batch ${result.batch_size}: memory over two steps` }), legend(order.map((name) => [words(name), INK[name]]))), canvas),
+    tableCard("Who makes the peak", [["Tensor", "path", (o) => o.name], ["For", "", (o) => words(o.category)], ["Shape", "dim", (o) => o.shape.join(" × ")], ["Bytes", "n", (o) => bytes(o.size_bytes)]], result.owners, "estimate-owners"),
+    tableCard(
+      "Modules",
+      [["Module", "path", (m) => m.name || "(all)"], ["Kind", "dim", (m) => m.kind], ["Parameters", "n", (m) => bytes(m.parameter_bytes)], ["Kept for backward", "n", (m) => bytes(m.saved_bytes)], ["Forward", "n", (m) => `${count(m.forward_flops)}FLOP`]],
+      result.modules,
+      "estimate-modules",
+    ),
+    ...result.notes.map((note) => el("p", { text: note })),
+  );
+  redraw();
+}
+
+function tile(title, figure, fact, id = null) {
+  return el("article", { class: "card tile", "data-testid": id && `tile-${id}` }, el("h3", { text: title }), el("div", { class: "figure", text: figure }), el("div", { class: "facts" }, el("span", { text: fact })));
+}

