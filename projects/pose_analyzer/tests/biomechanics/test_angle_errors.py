@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from pose_analyzer.biomechanics import (
     ANGLE_NAMES,
@@ -20,7 +21,9 @@ from pose_analyzer.biomechanics import (
     strict,
 )
 from pose_analyzer.biomechanics.agreement import agreement
-from pose_analyzer.biomechanics.calibration import balanced_scale, coverage, fit_angle, fit_keypoints
+from pose_analyzer.biomechanics.angle_sigma import ANGLE_FEATURES
+from pose_analyzer.biomechanics.calibration import balanced_scale, coverage, fit_angle, fit_keypoints, fit_trust
+from pose_analyzer.biomechanics.consensus import agreed, view_basis
 from pose_analyzer.biomechanics.keypoint_sigma import SigmaModel, default_sigma_model, similarity
 from pose_analyzer.synthetic import scene_for
 from shared_utils import BLAZEPOSE_33, COCO_17, Poses
@@ -107,15 +110,40 @@ def test_lifting_true_landmarks_changes_little_and_repairs_a_wrong_plane(oblique
     """Landmarks in space that are wrong across the view, as a network's are, get the picture's directions back."""
     rng = np.random.default_rng(1)
     true = joint_angles(oblique, timestamp_s=0.0)["left_knee_flexion_3d_deg"][0]
-    kept = joint_angles(lift(oblique, depth_share={}), timestamp_s=0.0)["left_knee_flexion_3d_deg"][0]
+    kept = joint_angles(lift(oblique, depth_share={}, proportions=False), timestamp_s=0.0)["left_knee_flexion_3d_deg"][0]
     assert kept == pytest.approx(true, abs=4)  # perspective is all that is left out
     worse, better = [], []
     for _ in range(40):
         noise = rng.normal(scale=0.05, size=(1, 33, 3)) * [1, 1, 0]
         wrong = oblique.replace(world_xyz_m=oblique.world_xyz_m + noise)
         worse.append(abs(joint_angles(wrong, timestamp_s=0.0)["left_knee_flexion_3d_deg"][0] - true))
-        better.append(abs(joint_angles(lift(wrong, depth_share={}), timestamp_s=0.0)["left_knee_flexion_3d_deg"][0] - true))
+        flat = lift(wrong, depth_share={}, proportions=False)
+        better.append(abs(joint_angles(flat, timestamp_s=0.0)["left_knee_flexion_3d_deg"][0] - true))
     assert np.median(better) < 0.5 * np.median(worse)
+
+
+def test_a_limb_that_is_seen_in_full_length_lies_in_the_picture_whatever_depth_a_network_gives_it():
+    """Noise of depth bends straight legs; the length of bones takes most of that back."""
+    standing = scene_for("squat", azimuth_deg=90, reps=1, width=480, height=640, fps=10).truth_at(0).poses()
+    standing = standing.replace(keypoint_confidence=np.ones((1, 33)))
+    rng = np.random.default_rng(4)
+    found = {True: [], False: []}
+    for _ in range(40):
+        noisy = standing.replace(world_xyz_m=standing.world_xyz_m + rng.normal(scale=0.08, size=(1, 33, 3)) * [0, 0, 1])
+        for proportions, bends in found.items():
+            angles = joint_angles(lift(noisy, depth_share={}, proportions=proportions), timestamp_s=0.0)
+            bends.append(angles["left_knee_flexion_3d_deg"][0])
+    true = joint_angles(standing, timestamp_s=0.0)["left_knee_flexion_3d_deg"][0]
+    assert abs(np.median(found[True]) - true) < 0.6 * abs(np.median(found[False]) - true)
+
+
+def test_proportions_keep_what_a_missing_joint_leaves(oblique):
+    xyz = oblique.world_xyz_m.copy()
+    xyz[0, BLAZEPOSE_33.indices(["left_wrist", "right_shoulder"])] = np.nan
+    lifted = lift(oblique.replace(world_xyz_m=xyz)).world_xyz_m
+    lost = np.isnan(lifted).any(-1)[0]
+    assert lost[BLAZEPOSE_33.indices(["left_wrist", "right_shoulder", "right_elbow"])].all()
+    assert not lost[BLAZEPOSE_33.indices(["left_knee", "right_knee", "right_ankle"])].any()
 
 
 def test_lifting_without_metric_landmarks_or_people_is_nothing(squatting):
@@ -153,13 +181,55 @@ def test_a_calibration_finds_the_errors_that_were_put_in(squatting):
 @settings(deadline=None, max_examples=20)
 def test_bands_of_an_angle_hold_what_they_promise(factor, seed):
     rng = np.random.default_rng(seed)
-    propagated = rng.uniform(1, 10, 3000)
-    error = factor * propagated * rng.normal(size=3000)
-    band = fit_angle(error, propagated)
-    assert band is not None
-    held = coverage(error, np.hypot(band[0] * propagated, band[1]))
+    features = rng.uniform(0, 1, (3000, len(ANGLE_FEATURES)))
+    features[:, 0] = 1.0
+    sigma = np.exp(np.log(factor) + 2 * features[:, 1] - features[:, 4])
+    weights = fit_angle(sigma * rng.normal(size=3000), features)
+    assert weights is not None
+    held = coverage(sigma * rng.normal(size=3000), np.exp(features @ weights))
     assert held.met
-    assert fit_angle(error[:20], propagated[:20]) is None
+    assert fit_angle(np.ones(20), features[:20]) is None
+
+
+def test_the_better_witness_of_a_view_is_the_one_that_is_believed():
+    """Lifted angles that are right when segments are seen, plain ones that are right when they are not."""
+    rng = np.random.default_rng(3)
+    seen, front, true = rng.uniform(0.2, 1.1, 4000), rng.uniform(0, 1, 4000), rng.uniform(0, 120, 4000)
+    lost = seen < 0.5
+    lifted = true + rng.normal(size=4000) * np.where(lost, 30.0, 3.0)
+    plain = true + rng.normal(size=4000) * np.where(lost, 5.0, 12.0)
+    trust = fit_trust(lifted, plain, true, seen, front)
+    assert trust is not None
+    hardly, _, fully = np.array(trust).reshape(2, 3).T
+    assert (hardly < 0.2).all()
+    assert (fully > 0.8).all()
+    best = agreed(lifted[:, None], plain[:, None], seen[:, None], front, np.array([trust]))[:, 0]
+    assert np.abs(best - true).mean() < min(np.abs(lifted - true).mean(), np.abs(plain - true).mean())
+    assert fit_trust(*(values[:20] for values in (lifted, plain, true, seen, front))) is None
+
+
+def test_one_witness_alone_is_heard():
+    one = np.array([[np.nan, 40.0, 50.0, np.nan]])
+    other = np.array([[30.0, np.nan, 20.0, np.nan]])
+    trust = np.stack([*np.full((2, 6), 0.5), np.full(6, np.nan), np.full(6, 0.5)])
+    np.testing.assert_array_equal(agreed(one, other, np.ones((1, 4)), np.array([np.nan]), trust), [[30.0, 40.0, 50.0, np.nan]])
+
+
+@given(hnp.arrays(np.float64, 50, elements=st.floats(0, 3)), st.floats(0, 1))
+def test_shares_of_a_view_add_up_to_one(seen, front):
+    basis = view_basis(seen, np.full(50, front))
+    assert (basis >= 0).all()
+    np.testing.assert_allclose(basis.sum(-1), 1.0)
+
+
+def test_an_angle_is_less_sure_the_more_its_two_measures_disagree(oblique):
+    said = []
+    for turned in (0.0, 0.25):
+        xyz = oblique.world_xyz_m.copy()
+        xyz[0, BLAZEPOSE_33.index("left_ankle")] += turned
+        angles = measure_angles(oblique.replace(world_xyz_m=xyz), timestamp_s=0.0)
+        said.append(angles.sigma_deg[0, angles.names.index("left_knee_flexion_3d_deg")])
+    assert said[1] > 1.3 * said[0]
 
 
 def test_a_balanced_scale_of_heavy_tails_misses_both_promises_alike():

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from pose_analyzer.biomechanics.consensus import view_basis
 from pose_analyzer.biomechanics.geometry import Array
 from pose_analyzer.biomechanics.keypoint_sigma import FEATURES, SigmaModel, person_size_px, sigma_features
 from shared_utils.data_models import Poses
@@ -23,6 +24,9 @@ from shared_utils.skeletons import Skeleton
 
 _FREEDOM = 4.0
 _LEAST_SAMPLES = 50
+_NEAR_DEG = 60.0  # errors above it count by their size, below it by their square
+_COMMON_SHARE = 0.1
+_SHRINK = 0.01  # of weights that tell an angle's error: what says little says nothing
 GOALS = ((1.0, 0.68, 0.08), (2.0, 0.95, 0.04))
 """Band in standard deviations, share of readings that it should hold, how far off that may be."""
 
@@ -98,27 +102,57 @@ def fit_keypoints(samples: Iterable[tuple[Poses, NDArray[Any]]], *, about: Mappi
     )
 
 
-def fit_angle(error_deg: Array, propagated_deg: Array) -> tuple[float, float] | None:
-    """Factor and floor (degrees) of one angle's band; None when there are fewer than 50 readings.
+def fit_angle(error_deg: Array, features: Array) -> list[float] | None:
+    """Weights of `angle_sigma.ANGLE_FEATURES` for the band of one angle; None when there are fewer than 50 readings.
 
     Args:
         error_deg: (m,) measured minus true.
-        propagated_deg: (m,) first-order sigma.
+        features: (m, 9) from `angle_sigma.angle_features`.
     """
-    there = np.isfinite(error_deg) & np.isfinite(propagated_deg)
-    error, propagated = np.abs(error_deg[there]), propagated_deg[there]
-    if len(error) < _LEAST_SAMPLES:
+    there = np.isfinite(error_deg) & np.isfinite(features).all(-1)
+    if int(there.sum()) < _LEAST_SAMPLES:
         return None
+    error, features = error_deg[there], features[there]
 
-    def loss(theta: Array) -> float:
-        sigma = np.hypot(np.exp(theta[0]) * propagated, np.exp(theta[1]))
-        return float((np.log(sigma) + (_FREEDOM + 1) / 2 * np.log1p((error / sigma) ** 2 / _FREEDOM)).mean())
+    def loss(theta: Array) -> tuple[float, Array]:
+        log_sigma = np.clip(features @ theta, -5.0, 6.0)
+        squared = (error * np.exp(-log_sigma)) ** 2 / _FREEDOM
+        value = (log_sigma + (_FREEDOM + 1) / 2 * np.log1p(squared)).mean() + _SHRINK * (theta[1:] ** 2).sum()
+        slope = features.T @ (1.0 - (_FREEDOM + 1) * squared / (1.0 + squared)) / len(error)
+        return float(value), slope + 2 * _SHRINK * np.concatenate([[0.0], theta[1:]])
 
-    starts = [(0.0, 0.0), (-0.7, 1.0), (0.7, -2.0)]
-    best = min((minimize(loss, s, method="Nelder-Mead", options={"maxiter": 400}) for s in starts), key=lambda r: r.fun).x
-    factor, floor = np.exp(np.clip(best, -7.0, 4.0))
-    scale = balanced_scale(error / np.hypot(factor * propagated, floor))
-    return float(factor * scale), float(floor * scale)
+    start = np.zeros(features.shape[1])
+    start[:2] = 1.0, 0.5
+    theta = minimize(loss, start, jac=True, method="L-BFGS-B").x
+    theta[0] += np.log(balanced_scale(error * np.exp(-features @ theta)))
+    return theta.tolist()
+
+
+def fit_trust(lifted_deg: Array, plain_deg: Array, true_deg: Array, seen: Array, front: Array) -> list[float] | None:
+    """Weights of the lifted angle against the plain one, for `consensus.agreed`; None when there are fewer than 50 readings.
+
+    The weights make the errors small by iterated weighted least squares: squared errors, but those of lost frames count by
+    their size only. Where few readings show a view, its weight stays near the common one.
+
+    Args:
+        lifted_deg: (m,).
+        plain_deg: (m,).
+        true_deg: (m,).
+        seen: (m,) share of the shorter-seen segment.
+        front: (m,) share of the breadth that is seen.
+    """
+    there = np.isfinite(lifted_deg) & np.isfinite(plain_deg)
+    if int(there.sum()) < _LEAST_SAMPLES:
+        return None
+    basis, apart, wanted = view_basis(seen, front)[there], (lifted_deg - plain_deg)[there], (true_deg - plain_deg)[there]
+    weighted, trust = basis * apart[:, None], np.ones(basis.shape[1])
+    for _ in range(30):
+        with_error = 1.0 / np.hypot(wanted - weighted @ trust, _NEAR_DEG)
+        common = np.clip((with_error * apart * wanted).sum() / (with_error * apart**2).sum(), 0.0, 1.0)
+        normal = (weighted * with_error[:, None]).T @ weighted
+        pull = _COMMON_SHARE * np.trace(normal) / len(normal)
+        trust = np.linalg.solve(normal + pull * np.eye(len(normal)), (weighted * with_error[:, None]).T @ wanted + pull * common)
+    return np.clip(trust, 0.0, 1.0).tolist()
 
 
 def balanced_scale(z: Array) -> float:

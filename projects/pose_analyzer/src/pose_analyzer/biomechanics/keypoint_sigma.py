@@ -5,15 +5,13 @@ The model was fitted on the synthetic athlete, whose joints are known exactly (`
 
     sigma_px = s * exp(part_j + weights . features),
 
-with the features of `sigma_features`. Errors of neighbouring keypoints go together (a region of interest that is a little off
-moves all of them), so the first-order error of an angle, which takes them as independent, is scaled per angle:
-sigma_deg = hypot(factor * propagated, floor).
+with the features of `sigma_features`. What follows for angles is told by `angle_sigma`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
@@ -23,15 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.biomechanics.geometry import Array
-from shared_utils.data_models import Angles, Poses
+from shared_utils.data_models import Poses
 from shared_utils.errors import ValidationError
 from shared_utils.skeletons import Skeleton
 
-FEATURES = ("doubt", "smallness", "person_doubt", "trunk_tilt", "disagreement", "shoulder_breadth")
+PERSON_FEATURES = ("smallness", "person_doubt", "trunk_tilt", "disagreement", "shoulder_breadth")
+FEATURES = ("doubt", *PERSON_FEATURES)
 """Names of the features, in order; see `sigma_features`."""
 
 _BODY = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
-_FORMAT = 1
+_FORMAT = 2
 _FILE = "keypoint_sigma.json"
 
 
@@ -45,8 +44,9 @@ class SigmaModel:
         usual: (f,) value of a feature that cannot be told (no metric landmarks, a hidden trunk).
         lowest: (f,) and
         highest: (f,) values seen in calibration; beyond them the nearest counts.
-        angles: Angle without its side -> (factor, floor in degrees); an angle that is not listed has no known error.
+        angles: Angle without its side -> weights of `angle_sigma.ANGLE_FEATURES`; an angle that is not listed has no known error.
         depth_share: Part -> share of the landmarks' depth that is believed, see `lifting`.
+        trust: Angle without its side and unit -> weights of the lifted angle against the plain one, see `consensus`.
         about: Where the constants come from: detector, frames, command.
     """
 
@@ -55,8 +55,9 @@ class SigmaModel:
     usual: Array
     lowest: Array
     highest: Array
-    angles: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    angles: Mapping[str, Sequence[float]] = field(default_factory=dict)
     depth_share: Mapping[str, float] = field(default_factory=dict)
+    trust: Mapping[str, Sequence[float]] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -64,22 +65,24 @@ class SigmaModel:
             if getattr(self, name).shape != (len(FEATURES),):
                 raise ValidationError(f"SigmaModel.{name} must have {len(FEATURES)} values, got shape {getattr(self, name).shape}")
 
-    def keypoint_sigma_px(self, poses: Poses) -> NDArray[np.float32]:
-        """(n, k) px, standard deviation of each coordinate; NaN where a keypoint is missing."""
-        # The first feature is a keypoint's, the others are the person's.
+    def person_features(self, poses: Poses) -> Array:
+        """(n, 5) `PERSON_FEATURES`, the usual value where one cannot be told, within what the calibration has seen."""
         person = _person_features(poses)
         person = np.where(np.isnan(person), self.usual[1:], person)
-        person = np.minimum(np.maximum(person, self.lowest[1:]), self.highest[1:]) @ self.weights[1:]
-        doubt = np.minimum(np.maximum(_doubt(poses), self.lowest[0]), self.highest[0])
-        sigma = person_size_px(poses)[:, None] * np.exp(_bases(self, poses.skeleton) + self.weights[0] * doubt + person[:, None])
-        return np.where(poses.visible, sigma, np.nan).astype(np.float32)
+        return np.minimum(np.maximum(person, self.lowest[1:]), self.highest[1:])
 
-    def scaled(self, angles: Angles) -> Angles:
-        """Angles whose propagated `sigma_deg` becomes the calibrated one; NaN for angles without calibration."""
-        if angles.sigma_deg is None:
-            return angles
-        factor, floor = _bands(self, angles.names)
-        return Angles(angles.names, angles.track_ids, angles.value_deg, np.hypot(factor * angles.sigma_deg, floor), angles.timestamp_s)
+    def keypoint_sigma_px(self, poses: Poses, *, person: Array | None = None) -> NDArray[np.float32]:
+        """(n, k) px, standard deviation of each coordinate; NaN where a keypoint is missing.
+
+        Args:
+            poses: n people.
+            person: Their `person_features`, where those are known already.
+        """
+        # The first feature is a keypoint's, the others are the person's.
+        shared = (self.person_features(poses) if person is None else person) @ self.weights[1:]
+        doubt = np.minimum(np.maximum(_doubt(poses), self.lowest[0]), self.highest[0])
+        sigma = person_size_px(poses)[:, None] * np.exp(_bases(self, poses.skeleton) + self.weights[0] * doubt + shared[:, None])
+        return np.where(poses.visible, sigma, np.nan).astype(np.float32)
 
     def to_json(self) -> str:
         """As text that `from_json` reads back."""
@@ -97,6 +100,7 @@ class SigmaModel:
             },
             "angles": {k: rounded(v) for k, v in sorted(self.angles.items())},
             "depth_share": {k: round(v, 3) for k, v in self.depth_share.items()},
+            "trust": {k: [round(float(v), 3) for v in row] for k, row in sorted(self.trust.items())},
         }
         return json.dumps(data, indent=1) + "\n"
 
@@ -115,8 +119,9 @@ class SigmaModel:
             return cls(
                 parts=data["parts"],
                 weights=np.array([row["weight"] for row in data["features"].values()], np.float64),
-                angles={name: (pair[0], pair[1]) for name, pair in data["angles"].items()},
+                angles={name: tuple(map(float, row)) for name, row in data["angles"].items()},
                 depth_share=data["depth_share"],
+                trust=data["trust"],
                 about=data["about"],
                 **columns,
             )
@@ -137,12 +142,13 @@ def default_sigma_model() -> SigmaModel:
     return SigmaModel.from_json(resources.files("pose_analyzer.biomechanics").joinpath(_FILE).read_text(encoding="utf-8"))
 
 
-def fill_keypoint_sigma(poses: Poses, *, model: SigmaModel | None = None) -> Poses:
+def fill_keypoint_sigma(poses: Poses, *, model: SigmaModel | None = None, person: Array | None = None) -> Poses:
     """The same people with `keypoint_sigma_px` from the model; a sigma that the detector itself gave is kept.
 
     Args:
         poses: n people.
         model: Default: `default_sigma_model()`.
+        person: The model's `person_features` of the people, where those are known already.
 
     Example:
         >>> from shared_utils.skeletons import COCO_17
@@ -156,7 +162,7 @@ def fill_keypoint_sigma(poses: Poses, *, model: SigmaModel | None = None) -> Pos
     """
     if poses.keypoint_sigma_px is not None and bool((np.isfinite(poses.keypoint_sigma_px) | ~poses.visible).all()):
         return poses
-    estimated = (model or default_sigma_model()).keypoint_sigma_px(poses)
+    estimated = (model or default_sigma_model()).keypoint_sigma_px(poses, person=person)
     if poses.keypoint_sigma_px is not None:
         estimated = np.where(np.isfinite(poses.keypoint_sigma_px), poses.keypoint_sigma_px, estimated)
     return poses.replace(keypoint_sigma_px=estimated)
@@ -238,12 +244,6 @@ def similarity(source: Array, target: Array, usable: NDArray[np.bool_]) -> tuple
 def _bases(model: SigmaModel, skeleton: Skeleton) -> Array:
     unknown = max(model.parts.values())
     return np.array([model.parts.get(_part(name), unknown) for name in skeleton.keypoints])
-
-
-@lru_cache(maxsize=32)
-def _bands(model: SigmaModel, names: tuple[str, ...]) -> Array:
-    """(2, a) factor and floor of every angle."""
-    return np.array([model.angles.get(_part(name), (np.nan, np.nan)) for name in names]).reshape(-1, 2).T
 
 
 def _part(name: str) -> str:

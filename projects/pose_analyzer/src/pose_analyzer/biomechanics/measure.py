@@ -1,8 +1,9 @@
 """Everything that is measured of the people in one frame: joint angles with their error, and only where there is evidence.
 
 `measure_angles` is `joint_angles` and more: keypoint errors from the calibrated model, the standard deviation of every angle
-that the calibration knows, and the angles of lifted landmarks (`left_knee_flexion_lifted_deg`), the best estimate of a joint's
-angle from an oblique camera. With `evidence="strict"` a reading that means little is none.
+that the calibration knows, and the best estimate of its angle in space (`left_knee_flexion_lifted_deg`), from landmarks that
+are lifted out of the picture and, by the view, from the network's own in metres (`consensus`). With `evidence="strict"` a
+reading that means little is none.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from typing import Literal
 
 import numpy as np
 
+from pose_analyzer.biomechanics.angle_sigma import scaled
 from pose_analyzer.biomechanics.angles import (
     ANGLE_NAMES,
     SPACE_NAMES,
     angles_in_space,
     joint_angles,
     propagated_in_picture,
-    segments_in_picture,
 )
-from pose_analyzer.biomechanics.foreshortening import STATURE_SHARE, Outline
+from pose_analyzer.biomechanics.consensus import agreed, trust_rows
+from pose_analyzer.biomechanics.evidence import seen_shares
 from pose_analyzer.biomechanics.geometry import Array
 from pose_analyzer.biomechanics.keypoint_sigma import SigmaModel, default_sigma_model, fill_keypoint_sigma
 from pose_analyzer.biomechanics.lifting import lift
@@ -34,21 +36,9 @@ MEASURED_NAMES: tuple[str, ...] = (*ANGLE_NAMES, *LIFTED_NAMES)
 
 MAX_SIGMA_DEG = 15.0
 """A reading that is less sure than this is no reading under strict evidence."""
+_SPACE_AT = [ANGLE_NAMES.index(name) for name in SPACE_NAMES]
 _LEAST_SHARE = 0.5  # of a segment's length must be seen: it then points at most 60 degrees out of the picture
 _STRICT_CONFIDENCE = 0.6
-
-# Lengths in body heights of the two segments of each angle in the picture; 0 = not judged (too short, or the vertical).
-_SEGMENT_SHARES = {
-    "knee_flexion": (STATURE_SHARE["thigh"], STATURE_SHARE["shank"]),
-    "hip_flexion": (STATURE_SHARE["trunk"], STATURE_SHARE["thigh"]),
-    "elbow_flexion": (0.186, 0.146),
-    "shoulder_elevation": (0.186, STATURE_SHARE["trunk"]),
-    "ankle_dorsiflexion": (STATURE_SHARE["shank"], 0.13),
-    "trunk_lean": (STATURE_SHARE["trunk"], 0.0),
-    "upper_arm_lean": (0.186, 0.0),
-    "neck_flexion": (STATURE_SHARE["trunk"], 0.0),
-    "wrist_flexion": (0.146, 0.0),
-}
 
 
 def measure_angles(
@@ -92,22 +82,53 @@ def measure_angles(
     if evidence not in ("lenient", "strict"):
         raise ValidationError(f"evidence must be 'lenient' or 'strict', got {evidence!r}")
     model = model or default_sigma_model()
-    poses = fill_keypoint_sigma(poses, model=model)
     least = max(min_confidence, _STRICT_CONFIDENCE) if evidence == "strict" else min_confidence
-    known = joint_angles(poses, timestamp_s=timestamp_s, min_confidence=least)
-    value, sigma = angles_in_space(lift(poses, depth_share=model.depth_share), min_confidence=least)
+    person = model.person_features(poses)
+    angles = scaled(propagated_angles(poses, timestamp_s=timestamp_s, min_confidence=least, model=model, person=person), model, person)
+    return angles if evidence == "lenient" else _strict(angles, poses, least)
+
+
+def propagated_angles(poses: Poses, *, timestamp_s: float, min_confidence: float, model: SigmaModel, person: Array) -> Angles:
+    """Angles as `measure_angles` gives them, with first-order errors that are not yet scaled to what proved true.
+
+    Args:
+        poses: n people.
+        timestamp_s: Media clock of the frame in seconds.
+        min_confidence: Least confidence of each keypoint of an angle, 0..1.
+        model: Of keypoint errors, depth and trust.
+        person: (n, 5) the model's `person_features`.
+    """
+    poses = fill_keypoint_sigma(poses, model=model, person=person)
+    known = joint_angles(poses, timestamp_s=timestamp_s, min_confidence=min_confidence)
+    lifted, sigma = angles_in_space(lift(poses, depth_share=model.depth_share), min_confidence=min_confidence)
     assert known.sigma_deg is not None  # noqa: S101 - for the type checker: the sigma of keypoints was filled in
     assert sigma is not None  # noqa: S101
-    angles = model.scaled(
-        Angles(
-            names=MEASURED_NAMES,
-            track_ids=poses.track_ids,
-            value_deg=np.concatenate([known.value_deg, value], axis=1),
-            sigma_deg=np.concatenate([known.sigma_deg, sigma], axis=1),
-            timestamp_s=timestamp_s,
-        )
+    best = best_in_space(lifted, known.value_deg[:, _SPACE_AT], poses, min_confidence=min_confidence, model=model)
+    return Angles(
+        names=MEASURED_NAMES,
+        track_ids=poses.track_ids,
+        value_deg=np.concatenate([known.value_deg, best], axis=1),
+        sigma_deg=np.concatenate([known.sigma_deg, sigma], axis=1),
+        timestamp_s=timestamp_s,
     )
-    return angles if evidence == "lenient" else _strict(angles, poses, least)
+
+
+def best_in_space(lifted: Array, plain: Array, poses: Poses, *, min_confidence: float, model: SigmaModel) -> Array:
+    """(n, b) degrees of `LIFTED_NAMES`: what lifted landmarks and the network's own say together.
+
+    Args:
+        lifted: (n, b) degrees of the lifted landmarks, in the order of `SPACE_NAMES`.
+        plain: (n, b) degrees of the network's own.
+        poses: The n people.
+        min_confidence: Least confidence of each keypoint of an angle, 0..1.
+        model: The weights of both.
+    """
+    names, seen, front = seen_shares(poses, min_confidence=min_confidence)
+    trust = trust_rows(model.trust, tuple(name.removesuffix("_deg").removeprefix("left_").removeprefix("right_") for name in names))
+    best = lifted.copy()
+    # Body planes, the last columns, have no weights.
+    best[:, : len(names)] = agreed(lifted[:, : len(names)], plain[:, : len(names)], seen, front, trust)
+    return best
 
 
 def picture_errors(angles: Angles, poses: Poses, *, model: SigmaModel | None = None) -> Angles:
@@ -136,14 +157,16 @@ def picture_errors(angles: Angles, poses: Poses, *, model: SigmaModel | None = N
         True
     """
     model = model or default_sigma_model()
-    known = poses.keypoint_sigma_px is not None
-    sigma_px = fill_keypoint_sigma(poses, model=model).keypoint_sigma_px if known else model.keypoint_sigma_px(poses)
+    known, person = poses.keypoint_sigma_px is not None, model.person_features(poses)
+    sigma_px = (
+        fill_keypoint_sigma(poses, model=model, person=person).keypoint_sigma_px if known else model.keypoint_sigma_px(poses, person=person)
+    )
     assert sigma_px is not None  # noqa: S101 - for the type checker: it was filled in
     columns, sources, propagated = propagated_in_picture(poses, sigma_px)
     sigma = np.full(angles.value_deg.shape, np.nan)
     sigma[:, columns] = propagated[:, sources]
     sigma[np.isnan(angles.value_deg)] = np.nan
-    return model.scaled(Angles(angles.names, angles.track_ids, angles.value_deg, sigma, angles.timestamp_s))
+    return scaled(Angles(angles.names, angles.track_ids, angles.value_deg, sigma, angles.timestamp_s), model, person)
 
 
 def strict(angles: Angles, poses: Poses, *, min_confidence: float = _STRICT_CONFIDENCE) -> Angles:
@@ -166,31 +189,8 @@ def _strict(angles: Angles, poses: Poses, min_confidence: float) -> Angles:
     assert angles.sigma_deg is not None  # noqa: S101
     with np.errstate(invalid="ignore"):
         unsure = angles.sigma_deg > MAX_SIGMA_DEG
-    names, seen = _seen_shares(poses, min_confidence)
+    names, seen, _ = seen_shares(poses, min_confidence=min_confidence)
     for column, name in enumerate(names):
         unsure[:, angles.names.index(name)] |= ~(seen[:, column] >= _LEAST_SHARE)
     value = np.where(unsure, np.nan, angles.value_deg)
     return Angles(angles.names, angles.track_ids, value, np.where(np.isnan(value), np.nan, angles.sigma_deg), angles.timestamp_s)
-
-
-def _seen_shares(poses: Poses, min_confidence: float) -> tuple[tuple[str, ...], Array]:
-    """Names of angles in the picture, and (n, names) how much of the shorter-seen of their segments is seen, 1 = all.
-
-    The measure is the trunk; where it is not known nothing is, and there is no share.
-    """
-    names, u, v = segments_in_picture(poses, min_confidence=min_confidence)
-    usable = poses.keypoint_confidence >= min_confidence
-    xy = np.where(usable[..., None], poses.keypoints_xy, np.nan).astype(np.float64)
-    trunk = Outline(xy, poses.skeleton, np.ones((len(poses), 1))).trunk_px
-    # One side's trunk will do: the other may be hidden behind it.
-    longest = np.where(np.isnan(trunk).all(1), np.nan, np.nanmax(np.nan_to_num(trunk, nan=-1.0), axis=1, initial=-1.0))
-    stature = longest / STATURE_SHARE["trunk"]
-    shares = np.array([_SEGMENT_SHARES[name.removesuffix("_deg").removeprefix("left_").removeprefix("right_")] for name in names])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        seen = [
-            np.where(
-                expected > 0, np.linalg.norm(w, axis=-1) / (expected * stature[:, None]), np.where(np.isnan(stature)[:, None], np.nan, 1.0)
-            )
-            for w, expected in ((u, shares[:, 0]), (v, shares[:, 1]))
-        ]
-    return names, np.minimum(*seen)

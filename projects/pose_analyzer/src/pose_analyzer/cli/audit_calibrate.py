@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.biomechanics import joint_angles
+from pose_analyzer.biomechanics.angle_sigma import angle_features
 from pose_analyzer.biomechanics.angles import SPACE_NAMES, angles_in_space
-from pose_analyzer.biomechanics.calibration import fit_angle, fit_depth_share, fit_keypoints
-from pose_analyzer.biomechanics.keypoint_sigma import SigmaModel, fill_keypoint_sigma
+from pose_analyzer.biomechanics.calibration import fit_angle, fit_depth_share, fit_keypoints, fit_trust
+from pose_analyzer.biomechanics.evidence import seen_shares
+from pose_analyzer.biomechanics.keypoint_sigma import SigmaModel
 from pose_analyzer.biomechanics.lifting import lift
+from pose_analyzer.biomechanics.measure import propagated_angles
 from pose_analyzer.cli.audit_scenes import Take
 from shared_utils.data_models import Poses
 from shared_utils.skeletons import BLAZEPOSE_33
@@ -51,6 +54,7 @@ def calibrate(takes: Sequence[Take], detector: str, *, command: str) -> SigmaMod
     everybody = Poses.concatenate([poses for _, poses, _ in rows if len(poses)])
     truth = Poses.concatenate([_true(take, found) for take, poses, found in rows if len(poses)])
     model = replace(model, depth_share=_depth_shares(everybody, truth))
+    model = replace(model, trust=dict(_trust(model, everybody, truth)))
     return replace(model, angles=dict(_angle_bands(model, everybody, truth)))
 
 
@@ -72,20 +76,36 @@ def _depth_shares(people: Poses, truth: Poses) -> dict[str, float]:
     return shares
 
 
-def _angle_bands(model: SigmaModel, people: Poses, truth: Poses) -> Iterator[tuple[str, tuple[float, float]]]:
-    """(name without side, (factor, floor)) of every angle that has a propagated error."""
-    people = fill_keypoint_sigma(people, model=model)
-    seen, true = (joint_angles(p, timestamp_s=0.0, min_confidence=c) for p, c in ((people, _MIN_CONFIDENCE), (truth, 0.0)))
-    lifted, lifted_sigma = angles_in_space(lift(people, depth_share=model.depth_share), min_confidence=_MIN_CONFIDENCE)
+def _trust(model: SigmaModel, people: Poses, truth: Poses) -> Iterator[tuple[str, list[float]]]:
+    """(name without side and unit, weights) of every angle that is measured in two ways."""
+    true, plain, lifted = (
+        angles_in_space(p, min_confidence=c, planes=False)[0]
+        for p, c in ((truth, 0.0), (people, _MIN_CONFIDENCE), (lift(people, depth_share=model.depth_share), _MIN_CONFIDENCE))
+    )
+    names, seen, front = seen_shares(people, min_confidence=_MIN_CONFIDENCE)
+    for name, columns in _by_name([n.removesuffix("_deg") for n in names]):
+        chosen = [values[:, columns].ravel() for values in (lifted, plain, true, seen)]
+        lifted_deg, plain_deg, true_deg, share = chosen
+        trust = fit_trust(lifted_deg, plain_deg, true_deg, share, np.repeat(front, len(columns)))
+        if trust is not None:
+            yield name, trust
+
+
+def _angle_bands(model: SigmaModel, people: Poses, truth: Poses) -> Iterator[tuple[str, list[float]]]:
+    """(name without side, weights of the features) of every angle that has a propagated error."""
+    person = model.person_features(people)
+    seen = propagated_angles(people, timestamp_s=0.0, min_confidence=_MIN_CONFIDENCE, model=model, person=person)
+    true = joint_angles(truth, timestamp_s=0.0, min_confidence=0.0)
     in_space, _ = angles_in_space(truth, min_confidence=0.0)
-    assert seen.sigma_deg is not None  # noqa: S101 - filled in above
-    assert lifted_sigma is not None  # noqa: S101
-    names = (*seen.names, *(n.replace("_3d_deg", "_lifted_deg") for n in SPACE_NAMES))
-    error = np.concatenate([seen.value_deg - true.value_deg, lifted - in_space], axis=1)
-    sigma = np.concatenate([seen.sigma_deg, lifted_sigma], axis=1)
+    error, features = seen.value_deg - np.concatenate([true.value_deg, in_space], axis=1), angle_features(seen, person)
+    for name, columns in _by_name(seen.names):
+        weights = fit_angle(error[:, columns].ravel(), features[:, columns].reshape(-1, features.shape[-1]))
+        if weights is not None:
+            yield name, weights
+
+
+def _by_name(names: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
+    """Name without side, and its columns."""
     plain = [n.removeprefix("left_").removeprefix("right_") for n in names]
     for name in dict.fromkeys(plain):
-        columns = [i for i, n in enumerate(plain) if n == name]
-        band = fit_angle(error[:, columns].ravel(), sigma[:, columns].ravel())
-        if band is not None:
-            yield name, band
+        yield name, [i for i, n in enumerate(plain) if n == name]
