@@ -1,0 +1,78 @@
+"""Cost tables for the terminal and for documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from gpu_optimizer.costing.amounts import Amount
+
+if TYPE_CHECKING:
+    from gpu_optimizer.costing.costs import CostTable, MachineCost
+
+_COLUMNS: tuple[tuple[str, Callable[[MachineCost], str]], ...] = (
+    ("machine", lambda row: row.price.name),
+    ("memory for a program", lambda row: f"{row.fits_bytes / 2**30:.1f} GiB"),
+    ("$ per hour", lambda row: Amount(row.usd_per_hour).text()),
+    ("step", lambda row: "-" if row.time_s is None else f"{row.time_s.text()} s{' *' if row.estimated else ''}"),
+    ("$ per 1000 steps", lambda row: "-" if row.step_usd is None else row.step_usd.times(1000).text()),
+    ("$ per epoch", lambda row: "-" if row.epoch_usd is None else row.epoch_usd.text()),
+    ("$ per million", lambda row: "-" if row.million_usd is None else row.million_usd.text()),
+    ("price of", lambda row: row.price.date.isoformat()),
+)
+_OPTIONAL = {"step": "time_s", "$ per 1000 steps": "step_usd", "$ per epoch": "epoch_usd", "$ per million": "million_usd"}
+FOOTNOTE = (
+    "* estimated from another machine's time by the figures of both, not measured; in brackets: bounds. Prices in US dollars before tax."
+)
+
+
+def cost_table(costs: CostTable) -> Table:
+    """One row per machine; columns that nothing is known for are left out."""
+    table = Table(title=_title(costs), caption=FOOTNOTE)
+    for name, _ in _shown(costs):
+        table.add_column(name, justify="left" if name == "machine" else "right")
+    for row in costs.rows:
+        table.add_row(*(value(row) for _, value in _shown(costs)))
+    return table
+
+
+def cost_markdown(costs: CostTable) -> str:
+    """The same as a Markdown table, with the sources of the prices.
+
+    Example:
+        >>> from datetime import date
+        >>> from gpu_optimizer.costing import Price, PriceBook, cheapest
+        >>> offer = Price(
+        ...     provider="me", instance="box", usd_per_hour=1.5, date=date(2026, 1, 2), source="bill", gpu="T4", gpus=1, gpu_memory_gib=16
+        ... )
+        >>> book = PriceBook.of([offer], today=date(2026, 1, 3))
+        >>> print(cheapest(book, 10 * 2**30).markdown().splitlines()[4])
+        | me box (T4) | 14.4 GiB | 1.5 | 2026-01-02 |
+    """
+    columns = _shown(costs)
+    lines = [
+        _title(costs),
+        "",
+        "| " + " | ".join(name for name, _ in columns) + " |",
+        "|" + "|".join("---" if name == "machine" else "---:" for name, _ in columns) + "|",
+        *("| " + " | ".join(value(row).replace("|", "\\|") for _, value in columns) + " |" for row in costs.rows),
+        "",
+        FOOTNOTE,
+        "",
+        *(f"- {source}" for source in dict.fromkeys(row.price.source for row in costs.rows)),
+    ]
+    return "\n".join(lines)
+
+
+def _title(costs: CostTable) -> str:
+    return f"{costs.fitting} offers give a program {costs.memory_bytes / 2**30:.1f} GiB on one device; the cheapest {len(costs.rows)}"
+
+
+def _shown(costs: CostTable) -> list[tuple[str, Callable[[MachineCost], str]]]:
+    return [
+        (name, value)
+        for name, value in _COLUMNS
+        if name not in _OPTIONAL or any(getattr(row, _OPTIONAL[name]) is not None for row in costs.rows)
+    ]
