@@ -240,7 +240,7 @@ def test_a_capped_meter_refuses_and_a_plain_one_counts_what_is_alive() -> None:
         _ = y + 1
     assert meter.peak_bytes == 8000
     assert z.shape == (100, 10)
-    with HostMeter(7000), pytest.raises(torch.OutOfMemoryError, match="tried to allocate 4000 bytes with 4000 of 7000"):
+    with HostMeter(7000), pytest.raises(torch.OutOfMemoryError, match="Tried to allocate 4000 bytes, 4000 of 7000"):
         _ = torch.zeros(1000) * 2
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 from gpu_optimizer.errors import BatchSizeError
@@ -85,12 +85,14 @@ class PeakCurve:
         """
         low = self._first_that_fits(budget_bytes)
         high: int | None = None
-        for turn in range(10_000):
-            bound = self._extension(low, budget_bytes)
-            bound = bound if self._top is None else min(bound, self._top)
-            if bound <= low or (high is not None and high - low <= 1):
+        for turn in count():
+            bound = self._bound(low, high, budget_bytes)
+            if bound <= low:
                 break
-            guess = bound if high is None else (low + high) // 2 if turn >= _SECANTS else self._chord(low, high, budget_bytes)
+            if high is None or (bound < high - 1 and turn % 2):
+                guess = bound
+            else:
+                guess = (low + high) // 2 if turn >= _SECANTS else self._chord(low, high, budget_bytes)
             guess = max(guess, low + 1) if high is None else min(max(guess, low + 1), high - 1)
             if self._of(guess) <= budget_bytes:
                 low = guess
@@ -135,17 +137,21 @@ class PeakCurve:
             "use checkpoints, a lower precision or a smaller input, or let plan() choose"
         )
 
-    def _extension(self, low: int, budget_bytes: int) -> int:
-        """The last size on the line through `low` and the known point before it that is within the budget: an upper bound."""
+    def _bound(self, low: int, high: int | None, budget_bytes: int) -> int:
+        """No larger batch fits: lines through neighbours, drawn on beyond them, lie below a convex curve."""
         size = self._size(low)
-        before = [known for known in self.known if known < size]
-        if not before:
-            return low * 2 if low else 1
-        left = max(before)
-        slope = (self.known[size] - self.known[left]) / (size - left)
-        if slope <= 0:
-            return low * 2
-        return int((size + (budget_bytes - self.known[size]) / slope + 1e-9) // self._multiple)
+        smaller = [known for known in self.known if known < size]
+        bound = low * 2 + 1
+        if smaller and (rise := self.known[size] - self.known[max(smaller)]) > 0:
+            bound = (size + (budget_bytes - self.known[size]) * (size - max(smaller)) // rise) // self._multiple
+        if high is not None:
+            over = self._size(high)
+            larger = [known for known in self.known if known > over]
+            bound = min(bound, high - 1) if smaller else high - 1
+            if larger and (rise := self.known[min(larger)] - self.known[over]) > 0:
+                surplus = (self.known[over] - budget_bytes) * (min(larger) - over)
+                bound = min(bound, (over - -(-surplus // rise)) // self._multiple)
+        return bound if self._top is None else min(bound, self._top)
 
     def _chord(self, low: int, high: int, budget_bytes: int) -> int:
         left, right = self._of(low), self._of(high)

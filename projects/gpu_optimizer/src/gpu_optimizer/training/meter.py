@@ -67,7 +67,7 @@ class HostMeter:
             self._count(tensor)
         if self.budget_bytes is not None and self.live_bytes > self.budget_bytes:
             raise torch.OutOfMemoryError(
-                f"out of memory: tried to allocate {self.live_bytes - before} bytes with {before} of {self.budget_bytes} in use"
+                f"The budget is out of memory. Tried to allocate {self.live_bytes - before} bytes, {before} of {self.budget_bytes} in use"
             )
 
     def _count(self, tensor: torch.Tensor) -> None:
