@@ -50,7 +50,7 @@ class CostTable:
         positions: Names of the positions, for messages.
         base_bytes: (positions,) bytes alive there when everything is kept.
         options: What can be done, each at most once per block.
-        conflicts: Pairs of blocks of which at most one may be touched (one lies inside the other).
+        conflicts: Groups of blocks of which at most one may be touched (they lie inside each other or overlap).
         forward_s: Time in which copies out can hide, seconds.
         backward_s: Time in which copies back can hide, seconds.
         copy_bytes_per_s: Rate of the copy engine; needed where something is offloaded.
@@ -60,7 +60,7 @@ class CostTable:
     positions: tuple[str, ...]
     base_bytes: NDArray[np.float64]
     options: tuple[BlockOption, ...]
-    conflicts: tuple[tuple[int, int], ...] = ()
+    conflicts: tuple[tuple[int, ...], ...] = ()
     forward_s: float = 0.0
     backward_s: float = 0.0
     copy_bytes_per_s: float | None = None
@@ -154,7 +154,7 @@ def solve_by_trying(table: CostTable, budget_bytes: float) -> Choice | None:
     for combination in product(*by_block):
         chosen = [index for index in combination if index is not None]
         touched = {table.options[index].block for index in chosen}
-        if any(a in touched and b in touched for a, b in table.conflicts) or _peaks(table, chosen).max() > budget_bytes:
+        if any(len(touched & set(group)) > 1 for group in table.conflicts) or _peaks(table, chosen).max() > budget_bytes:
             continue
         choice = _choice(table, chosen)
         if best is None or choice.time_s < best.time_s:
@@ -164,7 +164,7 @@ def solve_by_trying(table: CostTable, budget_bytes: float) -> Choice | None:
 
 def _milp(table: CostTable, weights: NDArray[np.float64], *, budget_bytes: float | None, limit_s: float) -> list[int] | None:
     """Indices of the options taken. Without a budget the highest position is minimised instead of the time."""
-    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.optimize import Bounds, milp
     from scipy.sparse import csr_array
 
     count = len(table.options)
@@ -201,8 +201,8 @@ def _milp(table: CostTable, weights: NDArray[np.float64], *, budget_bytes: float
     result = milp(
         objective,
         integrality=np.r_[np.ones(count), np.zeros(3)],
-        bounds=Bounds(np.zeros(count + 3), np.r_[np.ones(count), np.full(3, np.inf)]),
-        constraints=LinearConstraint(csr_array(np.vstack(rows)), np.concatenate(lower), np.concatenate(upper)),
+        bounds=Bounds(np.zeros(count + 3), np.r_[np.ones(count), np.full(3, np.inf)]),  # pyright: ignore[reportArgumentType]
+        constraints=(csr_array(np.vstack(rows)), np.concatenate(lower), np.concatenate(upper)),  # pyright: ignore[reportArgumentType]
         options={"time_limit": limit_s, "mip_rel_gap": 0.0},
     )
     if result.x is None:
@@ -214,7 +214,7 @@ def _milp(table: CostTable, weights: NDArray[np.float64], *, budget_bytes: float
 
 def _exclusive(table: CostTable) -> list[set[int]]:
     """Sets of blocks of which at most one option may be taken."""
-    return [{block} for block in sorted({option.block for option in table.options})] + [set(pair) for pair in table.conflicts]
+    return [{block} for block in sorted({option.block for option in table.options})] + [set(group) for group in table.conflicts]
 
 
 def _tie_breakers(table: CostTable) -> NDArray[np.float64]:
