@@ -154,3 +154,13 @@ def release_cublas_workspaces() -> None:
     release = getattr(torch._C, "_cuda_clearCublasWorkspaces", None)
     if release is not None:
         release()
+
+
+def onednn_computes(dtype: torch.dtype) -> bool:
+    """Whether this machine's oneDNN has kernels for an element type; half formats need AVX-512 or newer."""
+    import torch
+
+    name = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}.get(dtype)
+    if not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
+        return False
+    return dtype == torch.float32 if name is None else bool(getattr(torch.ops.mkldnn, name)())

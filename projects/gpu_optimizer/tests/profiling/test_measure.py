@@ -102,7 +102,7 @@ def _images() -> torch.Tensor:
         pytest.param(_transformer, _words, {"precision": "bf16"}, 0, id="autocast"),
         pytest.param(_transformer, _words, {"accumulation": 2, "optimizer": "sgd"}, 0, id="accumulated transformer"),
         pytest.param(_cnn, _images, {}, 0, id="convolutions"),
-        pytest.param(_cnn, _images, {"precision": "bf16"}, 8192, id="convolutions under autocast"),
+        pytest.param(_cnn, _images, {"precision": "bf16"}, 131072, id="convolutions under autocast"),
         pytest.param(Recurrent, _words, {}, 16384, id="lstm"),
         pytest.param(Tied, _tokens, {}, 0, id="tied"),
         pytest.param(Tied, _tokens, {"accumulation": 2, "precision": "bf16"}, 16384, id="tied, accumulated, autocast"),

@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 
+from gpu_optimizer._torch_private import onednn_computes
+
 _BLOCK = 16
 _FIRST_LAYER_CHANNELS = 3
 _RNN_ALIGNMENT_BYTES = 9216
@@ -43,10 +45,11 @@ def hidden_bytes(operator: str, args: Sequence[Any], output: Any) -> dict[int, i
 
 
 def _convolution(args: Sequence[Any], output: torch.Tensor) -> int:
-    given, weight = args[0], args[1]
-    transposed, groups = args[6], args[8]
-    if not _blocked(given, weight, transposed, args[3], args[5], groups):
+    given, weight, strides, dilations, transposed, groups = args[0], args[1], args[3], args[5], args[6], args[8]
+    if not _plain(given, weight):
         return 0
+    if not _blocked(given, weight, transposed, strides, dilations, groups):
+        return _columns(given, weight, output, strides, groups) + (_bytes(output) if groups > 1 else 0)
     result = _padded(output)
     inputs = 0 if _first_layer(given, weight, groups) else _padded(given)
     before = inputs + _padded_weight(weight, groups) + result
@@ -57,9 +60,12 @@ def _convolution(args: Sequence[Any], output: torch.Tensor) -> int:
 def _convolution_backward(args: Sequence[Any], output: Sequence[torch.Tensor | None]) -> int:
     gradient, given, weight = args[0], args[1], args[2]
     strides, transposed, groups, wanted = args[4], args[7], args[9], args[10]
-    if not _blocked(given, weight, transposed, strides, args[6], groups):
+    if not _plain(given, weight):
         return 0
     half = gradient.dtype != torch.float32
+    if not _blocked(given, weight, transposed, strides, args[6], groups):
+        widened = gradient.numel() * 4 if half and wanted[2] else 0
+        return max(_columns(given, weight, gradient, strides, groups), widened) + (_bytes(given) if groups > 1 else 0)
     grad_bytes, weight_bytes = _padded(gradient), _padded_weight(weight, groups)
     phases = [0]
     if wanted[0]:
@@ -68,19 +74,35 @@ def _convolution_backward(args: Sequence[Any], output: Sequence[torch.Tensor | N
         phases += [grad_bytes + weight_bytes + (_bytes(given) if strided else _padded(given)), back]
     if wanted[1]:
         inputs = 0 if _first_layer(given, weight, groups) else _padded(given)
-        sums = 2 * weight_bytes + (inputs + grad_bytes) // max(given.shape[0], 1) if half else 0
+        sums = _sums(weight_bytes, inputs + grad_bytes, given.shape[0]) if half and groups == 1 else 0
         made = _bytes(given) if wanted[0] else 0
         phases += [made + grad_bytes + inputs + weight_bytes + sums, made + 2 * weight_bytes]
     return max(phases) - sum(_bytes(tensor) for tensor in output if tensor is not None)
 
 
+def _sums(weight_bytes: int, images_bytes: int, batch: int) -> int:
+    """Each thread's float32 sums of a half format's weights' gradient, and one example rearranged."""
+    return torch.get_num_threads() * (2 * weight_bytes + images_bytes // max(batch, 1))
+
+
+def _plain(given: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether a convolution is of two dimensions and in torch's plain layout; channels last needs no copies."""
+    return given.device.type == "cpu" and given.dim() == 4 and not _channels_last(given) and not _channels_last(weight)
+
+
+def _columns(given: torch.Tensor, weight: torch.Tensor, result: torch.Tensor, strides: Sequence[int], groups: int) -> int:
+    """Copy that makes a convolution a product where oneDNN has no kernel: each output's patch of the input."""
+    if weight.shape[-2:].numel() == 1 and max(strides) == 1:
+        return 0
+    inner = given.shape[1] // groups * weight.shape[-2:].numel()
+    return given.shape[0] * inner * result.shape[-2:].numel() * given.element_size()
+
+
 def _blocked(
     given: torch.Tensor, weight: torch.Tensor, transposed: bool, strides: Sequence[int], dilations: Sequence[int], groups: int
 ) -> bool:
-    """Whether torch hands a convolution to oneDNN, and in plain layout (ATen/native/Convolution.cpp, `use_mkldnn`)."""
-    if given.device.type != "cpu" or given.dim() != 4 or not torch.backends.mkldnn.is_available() or not torch.backends.mkldnn.enabled:
-        return False
-    if _channels_last(given) or _channels_last(weight):
+    """Whether torch hands a convolution to oneDNN (ATen/native/Convolution.cpp, `use_mkldnn`)."""
+    if not onednn_computes(given.dtype):
         return False
     if given.dtype != torch.float32 or transposed:
         return True
