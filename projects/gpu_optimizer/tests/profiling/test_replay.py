@@ -145,3 +145,23 @@ def test_snapshot_without_history_says_how_to_record_one() -> None:
     snapshot = AllocatorSimulator(record=False).snapshot()
     with pytest.raises(AllocatorError, match=r"_record_memory_history\(stacks=\"python\"\)"):
         requests_from_snapshot(load_snapshot(snapshot))
+
+
+def test_lives_of_an_estimated_step_need_what_the_profile_says() -> None:
+    import torch
+
+    from gpu_optimizer.profiling.estimate import estimate_step
+    from gpu_optimizer.steps import TrainingStep
+
+    with torch.device("meta"):
+        model = torch.nn.Sequential(torch.nn.Linear(300, 700), torch.nn.GELU(), torch.nn.Linear(700, 50))
+        sample = torch.empty(64, 300)
+    profile = estimate_step(TrainingStep.of(model, sample, optimizer="adamw"), target="cuda")
+    # Growing segments split to 512 bytes, so nothing but the rounding is added to what tensors need.
+    predicted = replay(requests_from_lives(profile.lives), AllocatorSettings(expandable_segments=True))
+    assert predicted.stats.peak_active_bytes == profile.peak_bytes
+    assert predicted.stats.peak_reserved_bytes >= profile.peak_bytes
+    allocator = AllocatorSimulator()
+    replay(requests_from_lives(profile.lives), simulator=allocator)
+    names = {frame.name for segment in load_snapshot(allocator.snapshot()).segments for block in segment.blocks for frame in block.frames}
+    assert any("0.weight" in name for name in names)

@@ -102,8 +102,9 @@ class Price:
 
     @property
     def name(self) -> str:
-        """`"aws p5.48xlarge (8 x H100 SXM)"`."""
-        what = f" ({self.gpus} x {self.gpu})" if self.gpus > 1 else f" ({self.gpu})" if self.gpu else " (CPU)"
+        """`"aws p5.48xlarge (8 x H100 SXM)"`; without the brackets where the instance's name tells the GPU already."""
+        many = f"{self.gpus} x " if self.gpus > 1 else ""
+        what = "" if self.gpus == 1 and self.gpu in self.instance else f" ({many}{self.gpu or 'CPU'})"
         return f"{self.provider} {self.instance}{what}{' spot' if self.spot else ''}"
 
     def age_days(self, today: date) -> int:
