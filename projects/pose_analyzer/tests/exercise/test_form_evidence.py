@@ -93,7 +93,8 @@ def test_limits_lie_beyond_what_held_out_people_reach():
     people = [repetitions_by_view("squat", [90.0], reps=1, seed=s)[90.0] for s in range(7400, 7406)]
     reference = build_reference([r for rows in people for r in rows], profile, source="x")
     limits = calibrated(reference, people, profile).limits
-    assert limit_of_evidence([0.5, 5.0, 0.1]) > 5.0
+    assert limit_of_evidence([0.5, 5.0, 4.9, 0.1]) > 4.8
+    assert limit_of_evidence([*([0.5] * 30), 9.0]) < 3.0  # one person whom the detector lost makes no limit
     assert limit_of_evidence([-5.0, *[0.1] * 20]) < 5.0  # the opposite of a fault is none
     assert min(limits.values()) >= 2.6
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise.dtw import align, band, barycenter, onto
@@ -30,8 +31,11 @@ _LEAST_SHOWN = 0.8
 _LEAST_SCALE_DEG = 4.0
 # Few repetitions of one person do not tell how people differ: this spread counts as so many repetitions.
 _PRIOR_SPREAD_DEG, _PRIOR_COUNT = 4.0, 3
-_LEAST_LOG_SPREAD = 0.15
+# People who do it well take their time, or do not: spread of the logarithm of seconds, at least and at most.
+_LOG_SPREAD = (0.175, 0.2)
 _FOLDS = 4
+# A repetition with a feature that far off, in middles of all repetitions' worst features, and degrees, is left out; at most such a share.
+_OUTLIER, _OUTLIER_DEG, _MOST_OUTLIERS = 2.5, 25.0, 0.25
 
 
 class _Led(NamedTuple):
@@ -96,6 +100,8 @@ def _view(azimuth_deg: float, rows: Sequence[_Led], leave_out: Collection[str]) 
     even = np.where(np.isfinite(even), even - turned, filled)
     # First by how far each feature moves; then, knowing how repetitions differ, by that: what is noise in this view weighs little.
     mean, aligned = _average(filled, np.maximum(filled.std(axis=(0, 1)), _LEAST_SCALE_DEG))
+    kept = _alike(aligned - mean)
+    filled, even, aligned = filled[kept], even[kept], aligned[kept]
     scale = np.maximum(np.sqrt(((aligned - mean) ** 2).mean(axis=(0, 1))), _LEAST_SCALE_DEG)
     distances, streamed = _held_out(filled, even, scale)
     mean, aligned = _average(filled, scale)
@@ -104,7 +110,7 @@ def _view(azimuth_deg: float, rows: Sequence[_Led], leave_out: Collection[str]) 
     residual = aligned - mean
     return ReferenceView(
         azimuth_deg=float(azimuth_deg),
-        repetitions=len(rows),
+        repetitions=len(filled),
         features=tuple(FORM_FEATURES[i] for i in shown),
         mean=mean,
         slope=slope,
@@ -117,6 +123,15 @@ def _view(azimuth_deg: float, rows: Sequence[_Led], leave_out: Collection[str]) 
         stream_limit=limit_of(streamed),
         pose=_pose([r.poses for r in rows if r.poses is not None and abs(r.azimuth_deg - azimuth_deg) <= VIEW_STEP_DEG]),
     )
+
+
+def _alike(residual: Array) -> NDArray[np.bool_]:
+    """(r,) which repetitions belong together: not those, few of many, in which the detector saw another body than in all others."""
+    # The typical feature says little of a leg that was lost, so it is the worst one that counts.
+    worst = np.sqrt((residual**2).mean(1)).max(1)
+    middle = float(np.median(worst))
+    far = worst > max(_OUTLIER * middle, _OUTLIER_DEG)
+    return ~far if far.sum() <= _MOST_OUTLIERS * len(far) else np.ones(len(far), np.bool_)
 
 
 def _slope(curves: Array, off_deg: Array) -> Array:
@@ -251,10 +266,10 @@ def limit_of(distances: Array) -> float:
 def _durations(repetitions: Sequence[Repetition]) -> dict[str, tuple[float, float]]:
     """Phase -> middle and robust spread of the logarithm of its seconds, of whole repetitions where there are any."""
     whole = [r for r in repetitions if not r.partial] or list(repetitions)
-    rows = [r.durations_s | {"all": r.end_s - r.start_s} for r in whole]
+    rows = [r.durations_s | {"all": r.end_s - r.start_s, "moving": r.moving_s} for r in whole]
     out = {}
     for name in rows[0]:
         logs = np.log(np.maximum([row[name] for row in rows], 1e-3))
         middle = float(np.median(logs))
-        out[name] = middle, max(1.4826 * float(np.median(np.abs(logs - middle))), _LEAST_LOG_SPREAD)
+        out[name] = middle, float(np.clip(1.4826 * np.median(np.abs(logs - middle)), *_LOG_SPREAD))
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise.findings import Finding, FormScore
@@ -12,6 +13,7 @@ from pose_analyzer.exercise.judgement import judge
 from pose_analyzer.exercise.profile import ExerciseProfile, load_profile
 from pose_analyzer.exercise.recording import Repetition, RepetitionRecorder
 from pose_analyzer.exercise.reference import Reference
+from pose_analyzer.exercise.uncounted import UncountedMovements, resembles
 from shared_utils.data_models import Event, EventType, Poses
 from shared_utils.errors import ValidationError
 
@@ -22,10 +24,11 @@ class FormScorer:
     """Compares repetitions with a reference; tells `form_deviation` events.
 
     A repetition is judged when the counter tells it, that is when it is over. The same fault of the same person is told
-    again only after `cooldown_s`; `scores` keeps every repetition all the same.
+    again only after `cooldown_s`; `scores` keeps every repetition all the same. An attempt that is too short for the counter to tell
+    (`uncounted`) is judged as well; where that finds why, it is told as `rep_partial`, with the reason.
 
-    An event's `value` is `degrees`, its `unit` "deg" (or "s"), its `message` one sentence, its `frames` the frame that shows the
-    deviation best, its `start_s` and `end_s` the repetition's. Its `data`, all plain JSON:
+    A `form_deviation` event's `value` is `degrees`, its `unit` "deg" (or "s"), its `message` one sentence, its `frames` the frame that
+    shows the deviation best, its `start_s` and `end_s` the repetition's. Its `data`, all plain JSON:
 
     | key | what |
     |---|---|
@@ -83,6 +86,7 @@ class FormScorer:
         self.scores: deque[FormScore] = deque(maxlen=_MOST_SCORES)
         self._cooldown_s = cooldown_s
         self._recorder = RepetitionRecorder(self.profile, min_confidence=min_confidence)
+        self._uncounted = UncountedMovements(self.profile, stream_id=stream_id)
         self._told_s: dict[tuple[int, str, str], float] = {}
 
     def update(self, poses: Poses, events: Iterable[Event], *, timestamp_s: float, frame_index: int) -> list[Event]:
@@ -95,28 +99,55 @@ class FormScorer:
             frame_index: Index of the frame, quoted as evidence.
 
         Returns:
-            `form_deviation` events of the repetitions that ended.
+            `form_deviation` events of the repetitions that ended; `rep_partial` events of attempts that the counter left out, each
+            with its `reason` and `uncounted: true` in the data, followed by their own `form_deviation` events.
 
         Raises:
             ValidationError: `timestamp_s` is not finite.
         """
         if not math.isfinite(timestamp_s):
             raise ValidationError(f"timestamp_s must be finite, got {timestamp_s}")
-        found = self._recorder.update(poses, events, timestamp_s=timestamp_s, frame_index=frame_index)
-        return [event for repetition in found for event in self._judged(repetition)]
+        counted = list(events)
+        found = self._recorder.update(poses, counted, timestamp_s=timestamp_s, frame_index=frame_index)
+        left_out = self._uncounted.update(poses, counted, timestamp_s=timestamp_s, frame_index=frame_index)
+        return [event for repetition in found for event in self._judged(repetition)] + self._attempts(left_out)
 
     def flush(self, events: Iterable[Event] = ()) -> list[Event]:
         """End of the stream: judge what the counter's own flush told."""
-        return [event for repetition in self._recorder.cut(events) for event in self._judged(repetition)]
+        counted = list(events)
+        told = [event for repetition in self._recorder.cut(counted) for event in self._judged(repetition)]
+        return told + self._attempts(self._uncounted.flush(counted))
 
     def last(self, track_id: int) -> FormScore | None:
         """A person's latest score."""
         return next((s for s in reversed(self.scores) if s.track_id == track_id), None)
 
     def _judged(self, repetition: Repetition) -> list[Event]:
-        score = judge(repetition, self.reference, self.profile)
+        return self._told(repetition, judge(repetition, self.reference, self.profile))
+
+    def _told(self, repetition: Repetition, score: FormScore) -> list[Event]:
         self.scores.append(score)
         return [self._event(repetition, score, f) for f in score.findings if self._due(repetition, f)]
+
+    def _attempts(self, left_out: Iterable[Event]) -> list[Event]:
+        """What is said of movements that the counter has left out, if they were meant as the exercise and it is clear what is wrong."""
+        out: list[Event] = []
+        for event in left_out:
+            for repetition in self._recorder.cut([event]):
+                share = resembles(repetition, self.reference, self.profile)
+                score = judge(repetition, self.reference, self.profile) if share is not None else None
+                reason = next((f for f in score.findings if f.fault != "rushed_tempo"), None) if score is not None else None
+                if score is None or share is None or reason is None:
+                    continue
+                data = dict(event.data) | {
+                    "share": round(share, 2),
+                    "reason": reason.message,
+                    "fault": reason.fault,
+                    "score": round(score.score, 1),
+                }
+                out.append(replace(event, message=f"Not counted: {reason.message}", data=data))
+                out += self._told(repetition, score)
+        return out
 
     def _due(self, repetition: Repetition, finding: Finding) -> bool:
         key = (repetition.track_id, finding.fault, finding.side)

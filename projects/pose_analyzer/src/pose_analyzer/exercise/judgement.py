@@ -17,9 +17,11 @@ from pose_analyzer.exercise.dtw import onto
 from pose_analyzer.exercise.faults import GENERIC, JOINT_OF, RULES, phase_words, range_features
 from pose_analyzer.exercise.features import FORM_FEATURES, SIDES, Array, swapped_columns
 from pose_analyzer.exercise.findings import Finding, FormScore, keypoints_of, severity_of
+from pose_analyzer.exercise.haste import haste
 from pose_analyzer.exercise.profile import ExerciseProfile
 from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, Repetition, leading_side
 from pose_analyzer.exercise.reference import Reference, ReferenceView
+from pose_analyzer.exercise.styles import FAULT_STYLE_DEG, feature_style_deg, tolerated
 
 DEFAULT_LIMIT = 3.5
 """Least evidence for a fault where the reference has no limit of its own, in spreads."""
@@ -28,6 +30,10 @@ _GENERIC_LIMIT, _GENERIC_LEAST_DEG, _GENERIC_FACTOR = 8.0, 15.0, 2.0
 _ANOTHER_STYLE = 1.5
 # A spread beyond this says that the view does not show the feature.
 _MOST_SPREAD_DEG = 12.0
+# A view in which a fault that everybody would see gives less evidence than this beyond the limit does not show it surely.
+_SURELY = 0.8
+# Evidence of a fault's own feature alone, where nothing explains the whole posture, in limits.
+_ALONE = 1.25
 _FREE = 2.0
 _POINTS_PER_SPREAD = 5.0
 _MOST_POINTS = 40.0
@@ -38,8 +44,8 @@ _BOTH = 0.3
 _FRONTAL_DEG, _SURE_DEG = 22.0, 6.0
 # Evidence that the fault's own features must show, in spreads.
 _OWN = 1.5
-# A detector makes two sides more alike than they are: which of the differences shows is less certain.
-_OWN_ASYMMETRY = 0.5
+# A detector makes two sides more alike than they are, and sees a folded body badly: what shows these is less sure.
+_OWN_OF = {"asymmetry": 0.5, "depth_loss": 1.2}
 _FAIR = 0.75
 # Beside a strong fault a weak one is more likely its shadow.
 _BESIDE = 0.4
@@ -140,7 +146,10 @@ class _Judge:
 
     def score(self) -> FormScore:
         """All of it."""
-        named = [f for f in (*self._posture(), self._tempo()) if f is not None]
+        hurry, rushed = haste(self.repetition, self.reference)
+        if math.isfinite(hurry):
+            self.evidence["rushed_tempo"] = hurry
+        named = [*self._posture(), *([] if rushed is None else [rushed])]
         findings = sorted(named or self._others(), key=lambda f: -f.evidence)
         parts = self._parts()
         return FormScore(
@@ -169,7 +178,7 @@ class _Judge:
         # Knees that cave in, or one leg that stays behind, look like knees that hardly bend as well; they have marks of their own.
         other = explained and explained[0].fault not in ("depth_loss", "half_range") and short is not None
         if short is None or short.fault != "half_range" or (other and explained[0].evidence > short.evidence):
-            return explained
+            return explained or self._alone()
         return [short]  # half a movement has the posture of its middle; nothing else can be said of it
 
     def _explained(self) -> list[Finding]:
@@ -188,14 +197,17 @@ class _Judge:
         root = np.linalg.inv(np.linalg.cholesky(self.covariance[np.ix_(kept, kept)]))
         off = (self.aligned - self.mean)[_PHASES == "turn"].mean(0)
         rest = root @ off[kept]
+        hidden: list[str] = []
         white: dict[str, Array] = {}
         own: dict[str, float] = {}
         for name, s in self.signatures.items():
             mine = np.array([i for i in kept if _plain(self.names[i]) in self._features_of(_fault_of(name))], np.intp)
             sure = float(np.linalg.norm(s[mine] / sigma[mine]))
             clear = _CLEAR_DEG.get(_fault_of(name), 30.0)
-            if float(np.linalg.norm(root @ s[kept])) * clear < self._limit(_fault_of(name)) or sure * clear < _OWN:
-                self.not_judged.append(_fault_of(name))
+            shown = _tolerated(name, float(np.linalg.norm(root @ s[kept])) * clear, clear)
+            if shown < self._limit(_fault_of(name)) + _SURELY or sure * clear < _OWN:
+                hidden.append(_fault_of(name))
+            if shown < self._limit(_fault_of(name)) or sure * clear < _OWN:
                 continue
             white[name], own[name] = root @ s[kept], float((s[mine] / sigma[mine]) @ (off[mine] / sigma[mine])) / sure
         chosen: list[str] = []
@@ -205,10 +217,10 @@ class _Judge:
             left = rest - basis @ (basis.T @ rest)
             scores = {n: _matched(left, s - basis @ (basis.T @ s)) for n, s in white.items() if n not in chosen}
             if not chosen:
-                for n, (evidence, _) in scores.items():
-                    fault = _fault_of(n)
+                for n, (evidence, degrees) in scores.items():
+                    fault, evidence = _fault_of(n), _tolerated(n, evidence, degrees)
                     self.evidence[fault] = max(evidence, self.evidence.get(fault, -math.inf)) if n != fault else evidence
-            told = {n: s for n, s in scores.items() if self._told(n, *s, own[n])}
+            told = {n: (e, d) for n, (e, d) in scores.items() if self._told(n, _tolerated(n, e, d), d, own[n])}
             # A movement that is too short has no mark of its own: it is what is left when nothing else says nearly as much.
             fair = {n: (e * (_FAIR if n == "depth_loss" else 1.0), e, d) for n, (e, d) in told.items()}
             name, (_, evidence, degrees) = max(fair.items(), key=lambda item: item[1][0], default=("", (0.0, 0.0, 0.0)))
@@ -218,13 +230,23 @@ class _Judge:
             found.append(self._named(name, degrees, evidence))
             if found[-1].fault == "half_range":  # half a movement has the posture of its middle; nothing else can be said of it
                 break
+        # What was found all the same, against the odds, was seen.
+        self.not_judged += [name for name in hidden if name not in {f.fault for f in found}]
         return found
+
+    def _alone(self) -> list[Finding]:
+        """The fault whose own feature is far off, though the rest of the body does not say so as it should."""
+        kept = self.not_judged, dict(self.evidence)
+        sided = {r.name for r in RULES if r.sign == 0}  # a view from beside makes any two sides differ
+        known = self.signatures.keys() - sided
+        found = [f for f in self._single() if f.fault in known and f.evidence >= _ALONE * self._limit(f.fault)]
+        self.not_judged, self.evidence = kept
+        return sorted(found, key=lambda f: -f.evidence)[:1]
 
     def _told(self, name: str, evidence: float, degrees: float, own: float) -> bool:
         """Whether a fault is beyond doubt, large enough to speak of, and seen in what makes it that fault."""
         fault = _fault_of(name)
-        least = _OWN_ASYMMETRY if fault == "asymmetry" else _OWN
-        return own >= least and evidence >= self._limit(fault) and degrees >= _LEAST_DEG.get(fault, 5.0)
+        return own >= _OWN_OF.get(fault, _OWN) and evidence >= self._limit(fault) and degrees >= _LEAST_DEG.get(fault, 5.0)
 
     def _features_of(self, fault: str) -> Sequence[str]:
         """The features (without side) that make a fault what it is."""
@@ -257,10 +279,10 @@ class _Judge:
         column = max(fitting, key=lambda i: along[i])
         return _Candidate(column, 1, evidence, degrees)
 
-    def _single(self) -> Iterator[Finding | None]:
+    def _single(self) -> Iterator[Finding]:
         rules = [r for r in RULES if self.profile.name in r.exercises]
         for rule in rules:
-            found = [c for f in rule.features for c in self._candidates(f, rule.sign, "turn")]
+            found = [c for f in rule.features for c in self._candidates(f, rule.sign, "turn", FAULT_STYLE_DEG[rule.name])]
             if not found:
                 self.not_judged.append(rule.name)
                 continue
@@ -269,7 +291,7 @@ class _Judge:
             if best.evidence >= self._limit(rule.name) and best.degrees >= rule.least_deg:
                 yield self._finding(rule.name, rule.joint, best, "turn", rule.sentence)
 
-    def _candidates(self, feature: str, sign: int, phase: str) -> Iterator[_Candidate]:
+    def _candidates(self, feature: str, sign: int, phase: str, style_deg: float | None = None) -> Iterator[_Candidate]:
         """Deviations in the wrong direction of a feature (of both sides, where it has sides) that this view shows."""
         for column, name in enumerate(self.names):
             spread = float(self.phase_spread[phase][column])
@@ -277,7 +299,7 @@ class _Judge:
                 continue
             off = float((self.aligned - self.mean)[phase == _PHASES, column].mean())
             off = abs(off) if sign == 0 else sign * off
-            yield _Candidate(column, sign or 1, off / spread, off)
+            yield _Candidate(column, sign or 1, tolerated(off / spread, off, style_deg or feature_style_deg(name)), off)
 
     def _range(self) -> Finding | None:
         """Half a repetition, or one that is too shallow: the feature that shows the range most surely decides."""
@@ -285,7 +307,7 @@ class _Judge:
         most = _SURE_DEG if abs(self.view.azimuth_deg) <= _FRONTAL_DEG else _MOST_SPREAD_DEG
         best: tuple[float, _Candidate, float] | None = None
         for feature, sign in features.items():
-            for c in self._candidates(feature, -sign, "turn"):
+            for c in self._candidates(feature, -sign, "turn", FAULT_STYLE_DEG["depth_loss"]):
                 curve = self.mean[:, c.column]
                 reach = sign * _reach(curve)
                 sureness = reach / float(self.phase_spread["turn"][c.column])
@@ -317,34 +339,6 @@ class _Judge:
         off = (self.aligned - self.mean)[_PHASES == "turn"].mean(0)
         return float(off[self.names.index(other)] * np.sign(off[c.column])) >= _BOTH * c.degrees
 
-    def _tempo(self) -> Finding | None:
-        moving_s = self.repetition.end_s - self.repetition.start_s
-        mean, spread = self.reference.durations_s.get("all", (math.nan, math.nan))
-        if not math.isfinite(mean):
-            return None
-        evidence = (mean - math.log(max(moving_s, 1e-3))) / spread
-        self.evidence["rushed_tempo"] = evidence
-        if evidence < self._limit("rushed_tempo"):
-            return None
-        usual_s = math.exp(mean)
-        return Finding(
-            fault="rushed_tempo",
-            joint="tempo",
-            side="",
-            phase="all",
-            degrees=usual_s - moving_s,
-            value=moving_s,
-            reference_mean=usual_s,
-            reference_spread=usual_s * spread,
-            unit="s",
-            evidence=evidence,
-            frame=self.repetition.frame_at((self.repetition.reached_s + self.repetition.left_s) / 2),
-            sample=-1,
-            keypoints=(),
-            severity=severity_of(evidence, self._limit("rushed_tempo")),
-            message=f"rushed: {moving_s:.1f} s for the repetition; reference {usual_s:.1f} ± {usual_s * spread:.1f} s",
-        )
-
     def _others(self) -> list[Finding]:
         """The strongest deviation that has no name, if it is beyond doubt; of a movement of another style all would deviate."""
         if self.distance > _ANOTHER_STYLE * self.view.distance_limit:
@@ -375,7 +369,7 @@ class _Judge:
 
         residual = self.aligned - self.mean
         for phase, spread in self.phase_spread.items():
-            off = np.abs(residual[phase == _PHASES].mean(0)) / spread
+            off = np.abs(residual[phase == _PHASES].mean(0)) / np.hypot(spread, [feature_style_deg(n) for n in self.names])
             for column, name in enumerate(self.names):
                 if spread[column] <= _MOST_SPREAD_DEG:
                     charge(JOINT_OF.get(_plain(name), "symmetry"), float(off[column]))
@@ -430,6 +424,11 @@ def _matched(left: Array, signature: Array) -> tuple[float, float]:
         return 0.0, 0.0
     along = float(signature @ left) / length
     return along, along / length
+
+
+def _tolerated(name: str, evidence: float, degrees: float) -> float:
+    """Evidence of a fault beyond what is style, from its signature's name."""
+    return tolerated(evidence, degrees, FAULT_STYLE_DEG[_fault_of(name)])
 
 
 def _fault_of(name: str) -> str:

@@ -76,6 +76,11 @@ class Repetition:
         """Seconds of each phase."""
         return {"out": self.reached_s - self.start_s, "turn": self.left_s - self.reached_s, "back": self.end_s - self.left_s}
 
+    @property
+    def moving_s(self) -> float:
+        """Seconds out and back, without the pause at the turning point."""
+        return max(self.end_s - self.left_s + self.reached_s - self.start_s, 0.0)
+
     def frame_at(self, time_s: float) -> int:
         """Index of the frame nearest to a time."""
         return int(self.frames[int(np.abs(self.times_s - time_s).argmin())])

@@ -31,12 +31,20 @@ EXERCISES = (
     "squat", "bicep_curl", "lunge", "deadlift", "overhead_press", "push_up", "hammer_curl", "lateral_raise", "sit_up", "jumping_jack",
     "pull_up",
 )  # fmt: skip
+# Parts that take no part are nobody's fault: hands in a squat, legs in a curl that may be done on a bench, knees in a pull-up.
+_ARMS, _LEGS = ("elbow", "shoulder", "wrist"), ("knee", "hip", "shank")
 STANDS_FOR = {
-    "barbell_squat": ("squat", ("elbow", "shoulder", "wrist", "neck")),
-    # Where the hands are is nobody's fault.
-    "squat": ("squat", ("elbow", "shoulder", "wrist")),
-    "lunge": ("lunge", ("elbow", "shoulder", "wrist")),
-    "push_up_incline": ("push_up", ("trunk_lean", "shank_lean", "tilt")),
+    "barbell_squat": ("squat", (*_ARMS, "neck")),
+    "squat": ("squat", _ARMS),
+    "lunge": ("lunge", _ARMS),
+    "bicep_curl": ("bicep_curl", _LEGS),
+    "hammer_curl": ("hammer_curl", _LEGS),
+    "lateral_raise": ("lateral_raise", _LEGS),
+    "overhead_press": ("overhead_press", _LEGS),
+    "pull_up": ("pull_up", _LEGS),
+    "push_up": ("push_up", ("knee", "shank")),
+    "push_up_incline": ("push_up", ("knee", "shank", "trunk_lean", "tilt")),
+    "sit_up": ("sit_up", (*_ARMS, "knee", "shank", "neck")),
 }
 """Exercise -> the one whose sets of the athlete stand for it, and words in the names of features in which people may differ."""
 _SIGNATURE_DEG = {
@@ -48,8 +56,10 @@ _SIGNATURE_DEG = {
     "depth_loss_deg": 18.0,
 }
 _SIGNATURE_PEOPLE = 4
-# Seen through the detector, one-sided faults look otherwise than their geometry says: it makes both sides of a body more alike.
-_FILMED_FAULT, _FILMED_DEG, _FILMED_VIEWS, _FILMED_PEOPLE = "asymmetry_deg", 15.0, (0.0, 15.0, 30.0), 2
+# Seen through the detector, these look otherwise than their geometry says: it makes both sides of a body more alike, and guesses at
+# an elbow behind the trunk. Fault -> degrees, and the views that show it.
+_FILMED = {"asymmetry_deg": (15.0, (0.0, 15.0, 30.0)), "elbow_drift_deg": (25.0, (45.0, 60.0, 75.0, 90.0))}
+_FILMED_PEOPLE = 2
 
 
 def athlete_reference(exercise: str, *, people: int = 4, folder: Path | None = None, told: Told | None = None) -> Reference:
@@ -84,9 +94,10 @@ def athlete_reference(exercise: str, *, people: int = 4, folder: Path | None = N
     reference = build_reference([r for rows in persons for r in rows], profile, source=source, leave_out=leave_out)
     for fault, sets in _seen_without_pictures(exercise).items():
         reference = with_signatures(reference, {fault: sets}, profile)
-    pairs = [FaultySet(filmed[t.key], filmed[_good(t).key], _FILMED_DEG) for t in twins]
-    if pairs:
-        reference = with_signatures(reference, {_FILMED_FAULT.removesuffix("_deg"): pairs}, profile)
+    for fault, (degrees, _) in _FILMED.items():
+        pairs = [FaultySet(filmed[t.key], filmed[_good(t).key], degrees) for t in twins if fault in t.faults]
+        if pairs:
+            reference = with_signatures(reference, {fault.removesuffix("_deg"): pairs}, profile)
     return calibrated(reference, persons, profile)
 
 
@@ -102,15 +113,15 @@ def good_takes(exercise: str, people: int) -> list[Take]:
 
 
 def _faulty_takes(exercise: str, takes: Sequence[Take]) -> list[Take]:
-    """The first people's takes again, with the fault whose signature is filmed."""
-    if _FILMED_FAULT not in MotionSpec(exercise=Exercise.named(exercise)).possible_faults:
-        return []
+    """The first people's takes again, with the faults whose signatures are filmed."""
     views = azimuths(exercise)
     first = takes[: _FILMED_PEOPLE * len(views)]
     return [
-        Take(exercise=exercise, azimuth_deg=t.azimuth_deg, seed=t.seed, faults={_FILMED_FAULT: _FILMED_DEG})
+        Take(exercise=exercise, azimuth_deg=t.azimuth_deg, seed=t.seed, faults={fault: degrees})
+        for fault, (degrees, seen_from) in _FILMED.items()
+        if fault in MotionSpec(exercise=Exercise.named(exercise)).possible_faults
         for i, t in enumerate(first)
-        if abs(views[i % len(views)]) in _FILMED_VIEWS
+        if abs(views[i % len(views)]) in seen_from
     ]
 
 

@@ -1,0 +1,60 @@
+"""How far people who do an exercise well differ, beyond what the repetitions of one reference show.
+
+The athlete of `synthetic` has many bodies but one technique, and whoever is filmed for a reference has one, too. A stranger stands
+wider, leans more, or holds the elbows elsewhere, and is not wrong. What a reference calls a deviation is therefore measured by its own
+spread and by that of people's styles together: some forward lean is style, much of it is a fault.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+FAULT_STYLE_DEG: Mapping[str, float] = {
+    "depth_loss": 5.0,
+    "forward_lean": 4.0,
+    "rounded_back": 6.0,
+    "elbow_drift": 5.0,
+    "knee_valgus": 3.0,
+    "asymmetry": 3.0,
+}
+"""Fault -> standard deviation, degrees, of that trait among people who do it well: a sixth to a quarter of what everybody would see."""
+
+FEATURE_STYLE_DEG: Mapping[str, float] = {
+    "knee_flexion": 5.0,
+    "hip_flexion": 5.0,
+    "elbow_flexion": 5.0,
+    "shoulder_elevation": 5.0,
+    "trunk_lean": 4.0,
+    "neck_flexion": 6.0,
+    "shank_lean": 4.0,
+    "knee_valgus": 3.0,
+    "knees_in": 2.0,
+}
+"""Feature without side -> the same of a feature that shows no fault by name; two sides of one body differ less than bodies do."""
+_OTHER_STYLE_DEG = 2.0
+
+
+def tolerated(evidence: float, degrees: float, style_deg: float) -> float:
+    """Evidence in spreads of style and noise together, from evidence in spreads of the noise alone.
+
+    Args:
+        evidence: `degrees` in spreads of the noise.
+        degrees: The deviation.
+        style_deg: Standard deviation of the trait among people who do it well.
+
+    Example:
+        >>> tolerated(10.0, 10.0, 0.0), round(tolerated(10.0, 10.0, 5.0), 2), round(tolerated(-2.0, -6.0, 4.0), 2)
+        (10.0, 1.96, -1.2)
+    """
+    return evidence / math.hypot(1.0, evidence * style_deg / degrees) if degrees else 0.0
+
+
+def feature_style_deg(name: str) -> float:
+    """Standard deviation of a feature of `FORM_FEATURES` among people who do it well, degrees.
+
+    Example:
+        >>> feature_style_deg("left_knee_flexion_3d"), feature_style_deg("hip_tilt")
+        (5.0, 2.0)
+    """
+    return FEATURE_STYLE_DEG.get(name.removeprefix("left_").removeprefix("right_").removesuffix("_3d"), _OTHER_STYLE_DEG)
