@@ -52,6 +52,20 @@ def test_sums_of_a_comb_are_those_of_arithmetic() -> None:
     assert by_name["large"].fragmentation_ratio == pytest.approx(0.8)  # 20 MiB free in pieces of 4
 
 
+def test_segments_with_most_free_memory_come_first() -> None:
+    allocator = comb()
+    allocator.alloc("full", 40 * MIB)
+    rows = analyze_snapshot(allocator.snapshot()).segments
+    # In the first segment 3 of 5 blocks of 4 MiB are free, in the second 2 of 5.
+    assert [(row.pool, row.size_bytes // MIB, row.active_bytes // MIB, row.blocks) for row in rows] == [
+        ("large", 20, 8, 5),
+        ("large", 20, 12, 5),
+        ("small", 2, 0, 2),
+        ("large", 40, 40, 1),
+    ]
+    assert [row.largest_free_bytes // MIB for row in rows] == [4, 4, 1, 0]
+
+
 def test_memory_is_attributed_to_the_first_line_outside_of_torch() -> None:
     report = analyze_snapshot(comb().snapshot())
     assert [(row.where, row.size_bytes, row.blocks) for row in report.holders] == [
@@ -316,7 +330,7 @@ def test_picture_is_drawn(tmp_path: Path) -> None:
 def test_without_a_gpu_the_live_calls_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # also where there is one
     with pytest.raises(SnapshotError, match="no CUDA device here"):
         capture()
     with pytest.raises(SnapshotError, match="no CUDA device here"), record_history():

@@ -204,12 +204,13 @@ class DeviceMemory:
         if limit is None:
             return False
         wanted = max(size, limit)
-        large_enough = home.from_size(wanted, stream)
+        unused = [block for block in home.from_size(limit, stream) if block.segment is None and not block.is_split]
+        large_enough = [block for block in unused if block.size >= wanted]
         if large_enough:
             self._return_segment(large_enough[0])
             return True
         released = 0
-        for block in reversed(home.from_size(limit, stream)):
+        for block in reversed(unused):
             if released >= wanted:
                 break
             released += block.size

@@ -16,18 +16,9 @@ from gpu_optimizer.errors import SimulatedOutOfMemoryError, SnapshotError
 from gpu_optimizer.profiling.allocator import AllocatorSimulator
 from gpu_optimizer.profiling.allocator_pool import DEFAULT_POOL, PoolId
 from gpu_optimizer.profiling.allocator_settings import MIB
-from gpu_optimizer.profiling.fragmentation import (
-    Holder,
-    OutOfMemoryReport,
-    PoolTimeline,
-    PoolUse,
-    holders,
-    out_of_memory_reports,
-    pool_uses,
-    snapshot_settings,
-    timelines,
-)
+from gpu_optimizer.profiling.fragmentation import Holder, PoolUse, SegmentUse, holders, pool_uses, segment_uses, snapshot_settings
 from gpu_optimizer.profiling.fragmentation_advice import Advice, ReplayCheck, advise
+from gpu_optimizer.profiling.fragmentation_history import OutOfMemoryReport, PoolTimeline, out_of_memory_reports, timelines
 from gpu_optimizer.profiling.snapshots import MemorySnapshot, load_snapshot
 
 if TYPE_CHECKING:
@@ -64,6 +55,7 @@ class FragmentationReport:
         device: Number of the device.
         settings: What the allocator was set to, as text for `PYTORCH_ALLOC_CONF`.
         pools: How full each pool of each stream is.
+        segments: How full each segment is, those with most free memory first.
         holders: Who holds what is in use, by the innermost line outside of torch, most first.
         advice: What to change, largest gain first.
         replay_check: How well the history is repeated by the simulator that the advice is computed with.
@@ -75,6 +67,7 @@ class FragmentationReport:
     device: int
     settings: str
     pools: tuple[PoolUse, ...]
+    segments: tuple[SegmentUse, ...]
     holders: tuple[Holder, ...]
     advice: tuple[Advice, ...] = ()
     replay_check: ReplayCheck | None = None
@@ -214,6 +207,7 @@ def analyze_snapshot(source: Any, *, device: int | None = None, top: int = 20, a
         device=device,
         settings=snapshot_settings(snapshot).text,
         pools=pools,
+        segments=segment_uses(segments),
         holders=holders(used, top),
         advice=suggestions,
         replay_check=check,
@@ -296,6 +290,9 @@ def _require_cuda() -> None:
             "torch sees no CUDA device here, so there is no allocator to look at; analyse a file that was dumped on a GPU machine, "
             "or predict one with AllocatorSimulator"
         )
+    torch.cuda.init()
+    if torch.cuda.get_allocator_backend() != "native":
+        raise SnapshotError("the CUDA allocator in use keeps no segments to look at; run without backend:cudaMallocAsync")
 
 
 def _device(snapshot: MemorySnapshot, device: int | None) -> int:

@@ -1,6 +1,6 @@
-"""The parts of a fragmentation report: how full each pool is, who holds what, how it came about.
+"""The parts of a fragmentation report that show in the state itself: how full each pool is, and who holds what.
 
-Numbers only; `cuda_analyzer` puts them together, `fragmentation_advice` draws conclusions.
+`fragmentation_history` tells how it came about, `fragmentation_advice` what would help, `cuda_analyzer` puts all together.
 """
 
 from __future__ import annotations
@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import PurePosixPath
 
 from gpu_optimizer.profiling.allocator_pool import PoolId
 from gpu_optimizer.profiling.allocator_settings import AllocatorSettings
-from gpu_optimizer.profiling.snapshots import Frame, MemorySnapshot, Segment, Stack, TraceEvent
+from gpu_optimizer.profiling.snapshots import Frame, MemorySnapshot, Segment, Stack
 
 NO_STACK = "(no stack was recorded)"
-_RETURNS = frozenset({"segment_free", "segment_unmap"})
 _NATIVE = (".cpp", ".cc", ".c", ".cu", ".cuh", ".h", ".hpp", ".so", ".pyx")
 
 
@@ -67,6 +65,29 @@ class PoolUse:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentUse:
+    """How full one segment is.
+
+    Args:
+        address: First byte.
+        pool: Pool and stream as in `PoolUse.name`.
+        size_bytes: Length.
+        active_bytes: In use, or waiting for another stream.
+        largest_free_bytes: Largest free block.
+        blocks: What it is divided into.
+        expandable: Whether it can grow.
+    """
+
+    address: int
+    pool: str
+    size_bytes: int
+    active_bytes: int
+    largest_free_bytes: int
+    blocks: int
+    expandable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
     """Memory in use that one line of a program asked for.
 
@@ -83,46 +104,6 @@ class Holder:
     blocks: int
     largest_bytes: int
     stack: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolTimeline:
-    """Bytes in use in one pool over the history.
-
-    Args:
-        name: Pool as in `PoolUse.name`.
-        ticks: Numbers of the events at which values are kept.
-        active_bytes: In use (or waiting for another stream) then; of several events in between, the highest.
-    """
-
-    name: str
-    ticks: tuple[int, ...]
-    active_bytes: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutOfMemoryReport:
-    """What there was when memory ran out.
-
-    Args:
-        tick: Number of the event in the history.
-        requested_bytes: Size of the block that was asked for.
-        device_free_bytes: What the driver still had.
-        reserved_bytes: What the allocator had.
-        active_bytes: What of it was in use.
-        where: The line that asked.
-        holders: Who held most then, of what the history shows.
-        reading: One sentence on the cause.
-    """
-
-    tick: int
-    requested_bytes: int
-    device_free_bytes: int
-    reserved_bytes: int
-    active_bytes: int
-    where: str
-    holders: tuple[Holder, ...]
-    reading: str
 
 
 def snapshot_settings(snapshot: MemorySnapshot) -> AllocatorSettings:
@@ -184,6 +165,23 @@ def pool_uses(segments: Iterable[Segment]) -> tuple[PoolUse, ...]:
     return tuple(uses)
 
 
+def segment_uses(segments: Iterable[Segment]) -> tuple[SegmentUse, ...]:
+    """How full every segment is, those with most free memory first."""
+    rows = (
+        SegmentUse(
+            address=segment.address,
+            pool=pool_name(segment.pool_id, segment.stream, small=segment.small),
+            size_bytes=segment.size_bytes,
+            active_bytes=segment.active_bytes,
+            largest_free_bytes=max((block.size_bytes for block in segment.blocks if not block.is_active), default=0),
+            blocks=len(segment.blocks),
+            expandable=segment.expandable,
+        )
+        for segment in segments
+    )
+    return tuple(sorted(rows, key=lambda row: (row.active_bytes - row.size_bytes, row.address)))
+
+
 def holders(blocks: Iterable[tuple[int, Stack]], top: int | None = None) -> tuple[Holder, ...]:
     """Bytes in use by the line that asked for them, most first.
 
@@ -230,138 +228,6 @@ def responsible_line(stack: Stack) -> str:
         if not _is_library(frame):
             return _line(frame)
     return _line(stack[0]) if stack else NO_STACK
-
-
-def timelines(snapshot: MemorySnapshot, device: int, *, points: int = 400) -> tuple[PoolTimeline, ...]:
-    """Bytes in use by pool over the history of a device; what was there before it began is worked out from the end."""
-    settings = snapshot_settings(snapshot)
-    trace = snapshot.trace(device)
-    series: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    net: dict[str, int] = defaultdict(int)
-    for tick, event in enumerate(trace):
-        change = _active_change(event, settings)
-        if change:
-            name = _pool_name(event, settings)
-            net[name] += change
-            series[name].append((tick, net[name]))
-    final = {use.name: use.active_bytes for use in pool_uses(s for s in snapshot.segments if s.device == device)}
-    width = max(1, -(-len(trace) // points))
-    rows = []
-    for name in sorted(set(series) | (set(final) if trace else set())):
-        start = final.get(name, 0) - net.get(name, 0)
-        buckets: dict[int, int] = {}
-        for tick, value in series.get(name, []):
-            buckets[tick // width] = max(buckets.get(tick // width, 0), value + start)
-        ticks = sorted(buckets)
-        rows.append(
-            PoolTimeline(
-                name=name,
-                ticks=(0, *(tick * width + 1 for tick in ticks)),
-                active_bytes=(max(start, 0), *(max(buckets[tick], 0) for tick in ticks)),
-            )
-        )
-    return tuple(rows)
-
-
-def out_of_memory_reports(snapshot: MemorySnapshot, device: int, *, top: int = 10) -> tuple[OutOfMemoryReport, ...]:
-    """What there was each time memory ran out, reconstructed from the history."""
-    settings = snapshot_settings(snapshot)
-    trace = snapshot.trace(device)
-    if not any(event.action == "oom" for event in trace):
-        return ()
-    mine = [segment for segment in snapshot.segments if segment.device == device]
-    reserved = sum(segment.size_bytes for segment in mine) - sum(_reserved_change(event) for event in trace)
-    active = sum(segment.active_bytes for segment in mine) - sum(_active_change(event, settings) for event in trace)
-    asked_for = {event.address for event in trace if event.action == "alloc"}
-    live = {
-        block.address: (block.size_bytes, block.frames)
-        for segment in mine
-        for block in segment.blocks
-        if block.is_active and block.address not in asked_for
-    }
-    reports = []
-    for tick, event in enumerate(trace):
-        reserved += _reserved_change(event)
-        active += _active_change(event, settings)
-        if event.action == "alloc":
-            live[event.address] = (settings.round_size(event.size_bytes), event.frames)
-        elif event.action == "free_completed":
-            live.pop(event.address, None)
-        elif event.action == "oom":
-            reports.append(
-                OutOfMemoryReport(
-                    tick=tick,
-                    requested_bytes=event.size_bytes,
-                    device_free_bytes=event.device_free_bytes,
-                    reserved_bytes=reserved,
-                    active_bytes=active,
-                    where=responsible_line(event.frames),
-                    holders=holders(live.values(), top),
-                    reading=_reading(event, reserved, active, settings),
-                )
-            )
-    return tuple(reports)
-
-
-def known_capacity(snapshot: MemorySnapshot, device: int) -> int | None:
-    """Memory the allocator could have, where the history shows a limit.
-
-    Where memory ran out, the driver said what was left. Where it nearly did, segments were given back right before
-    another was taken; the peak that was reached is then taken for the limit.
-    """
-    reports = out_of_memory_reports(snapshot, device, top=0)
-    if reports:
-        return max(report.reserved_bytes + report.device_free_bytes for report in reports)
-    kinds = [event.action for event in snapshot.trace(device) if event.action.startswith("segment_")]
-    returns = [(kind, following) for kind, following in pairwise(kinds) if kind in _RETURNS and following not in _RETURNS]
-    return recorded_peak(snapshot, device) if returns else None
-
-
-def recorded_peak(snapshot: MemorySnapshot, device: int) -> int | None:
-    """Highest reserved memory in the history, worked out from the end; None without segments."""
-    if not snapshot.segments:
-        return None
-    level = peak = sum(segment.size_bytes for segment in snapshot.segments if segment.device == device)
-    for event in reversed(snapshot.trace(device)):
-        level -= _reserved_change(event)
-        peak = max(peak, level)
-    return peak
-
-
-def _reading(event: TraceEvent, reserved: int, active: int, settings: AllocatorSettings) -> str:
-    cached, missing = reserved - active, event.size_bytes - event.device_free_bytes
-    if cached >= event.size_bytes:
-        return (
-            f"fragmentation: {_mib(cached)} were reserved and free, enough for the {_mib(event.size_bytes)} that were asked for, "
-            "but in pieces that are too small or belong to another pool or stream"
-            + ("" if settings.expandable_segments else "; try PYTORCH_ALLOC_CONF=expandable_segments:True")
-        )
-    if cached + event.device_free_bytes >= event.size_bytes:
-        return f"nearly full: {_mib(cached)} cached and {_mib(event.device_free_bytes)} free would do together, but not in one piece"
-    return (
-        f"too much in use: {_mib(active)} are held, and {_mib(missing - cached)} more than there is would be needed; "
-        "use a smaller batch, checkpointing, offloading or a smaller number format"
-    )
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:,.1f} MiB"
-
-
-def _active_change(event: TraceEvent, settings: AllocatorSettings) -> int:
-    if event.action == "alloc":
-        return settings.round_size(event.size_bytes)
-    return -settings.round_size(event.size_bytes) if event.action == "free_completed" else 0
-
-
-def _reserved_change(event: TraceEvent) -> int:
-    if event.action in ("segment_alloc", "segment_map"):
-        return event.size_bytes
-    return -event.size_bytes if event.action in ("segment_free", "segment_unmap") else 0
-
-
-def _pool_name(event: TraceEvent, settings: AllocatorSettings) -> str:
-    return pool_name(event.pool_id, event.stream, small=settings.is_small(settings.round_size(event.size_bytes)))
 
 
 def _line(frame: Frame) -> str:

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from gpu_optimizer.profiling.allocator_settings import DIVISION_INTERVALS, MIB, AllocatorSettings
-from gpu_optimizer.profiling.fragmentation import PoolUse, known_capacity, recorded_peak, responsible_line, snapshot_settings
+from gpu_optimizer.profiling.fragmentation import PoolUse, responsible_line, snapshot_settings
+from gpu_optimizer.profiling.fragmentation_history import known_capacity, recorded_peak
 from gpu_optimizer.profiling.replay import Replay, Request, replay, requests_from_snapshot
 from gpu_optimizer.profiling.snapshots import MemorySnapshot, TraceEvent
 

@@ -22,7 +22,7 @@ def report_table(report: FragmentationReport, *, lines: int = 10) -> RenderableT
         f"{_mib(report.free_bytes)} free ({share:.0%}), largest free block {_mib(report.largest_free_bytes)}, "
         f"fragmentation {report.fragmentation_ratio:.0%}; settings: {report.settings or 'default'}"
     )
-    parts: list[RenderableType] = [head, _pools(report), _holders(report, lines)]
+    parts: list[RenderableType] = [head, _pools(report), _segments(report, lines // 2), _holders(report, lines)]
     if report.advice:
         parts.append(_advice(report))
     parts += [
@@ -40,6 +40,18 @@ def _pools(report: FragmentationReport) -> Table:
     for pool in report.pools:
         amounts = (pool.reserved_bytes, pool.active_bytes, pool.free_bytes, pool.inactive_split_bytes, pool.largest_free_bytes)
         table.add_row(pool.name, str(pool.segments), *map(_mib, amounts), f"{pool.fragmentation_ratio:.0%}")
+    return table
+
+
+def _segments(report: FragmentationReport, lines: int) -> Table:
+    table = Table(title=f"segments with most free memory, of {len(report.segments)}")
+    table.add_column("address")
+    table.add_column("pool")
+    for title in ("size", "in use", "largest free", "blocks"):
+        table.add_column(title, justify="right")
+    for row in report.segments[:lines]:
+        amounts = (row.size_bytes, row.active_bytes, row.largest_free_bytes)
+        table.add_row(f"{row.address:#x}", row.pool + (" (grows)" if row.expandable else ""), *map(_mib, amounts), str(row.blocks))
     return table
 
 

@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from gpu_optimizer.errors import SnapshotError
 from gpu_optimizer.profiling.cuda_analyzer import FragmentationReport
-from gpu_optimizer.profiling.fragmentation import Holder, OutOfMemoryReport, PoolTimeline, PoolUse
+from gpu_optimizer.profiling.fragmentation import Holder, PoolUse, SegmentUse
 from gpu_optimizer.profiling.fragmentation_advice import Advice, ReplayCheck
+from gpu_optimizer.profiling.fragmentation_history import OutOfMemoryReport, PoolTimeline
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ def report_from_dict(values: Mapping[str, Any]) -> FragmentationReport:
             device=int(values["device"]),
             settings=str(values["settings"]),
             pools=tuple(_row(PoolUse, row) for row in values["pools"]),
+            segments=tuple(_row(SegmentUse, row) for row in values["segments"]),
             holders=tuple(_row(Holder, row) for row in values["holders"]),
             advice=tuple(_row(Advice, row) for row in values["advice"]),
             replay_check=None if check is None else _row(ReplayCheck, check),
