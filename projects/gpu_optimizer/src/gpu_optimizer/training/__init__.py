@@ -10,15 +10,23 @@ from gpu_optimizer.training.batch_search import AffinePiece, PeakCurve
 from gpu_optimizer.training.candidates import checkpoint_candidates
 from gpu_optimizer.training.checkpoint_manager import CheckpointManager
 from gpu_optimizer.training.oom import OomCounters, OomEvent, OomSafeRunner, is_oom, release_memory, run_oom_safe
+from gpu_optimizer.training.swap_backend import Backend, CudaBackend, HostPool, Transfer
+from gpu_optimizer.training.tensor_swapper import SwapCounters, TensorSwapper, swapped_activations
 
 __all__ = [
     "AffinePiece",
+    "Backend",
     "BatchSizeResult",
     "CheckpointManager",
+    "CudaBackend",
+    "HostPool",
     "OomCounters",
     "OomEvent",
     "OomSafeRunner",
     "PeakCurve",
+    "SwapCounters",
+    "TensorSwapper",
+    "Transfer",
     "Trial",
     "auto_batch_size",
     "batch_size_decorator",
@@ -27,4 +35,5 @@ __all__ = [
     "is_oom",
     "release_memory",
     "run_oom_safe",
+    "swapped_activations",
 ]
