@@ -6,8 +6,8 @@
 from gpu_optimizer.planning.apply import AppliedPlan, Verification, micro_batches, verify
 from gpu_optimizer.planning.ledger import ErrorLedger, LedgerEntry, default_ledger_path
 from gpu_optimizer.planning.machine import Machine
-from gpu_optimizer.planning.plan import Alternative, BlockPlan, Plan
 from gpu_optimizer.planning.planner import BudgetError, plan
+from gpu_optimizer.planning.plans import Alternative, BlockPlan, Plan
 from gpu_optimizer.planning.sizes import format_bytes, parse_bytes
 
 __all__ = [

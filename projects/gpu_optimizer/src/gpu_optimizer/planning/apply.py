@@ -20,7 +20,7 @@ from gpu_optimizer.errors import PlanError
 from gpu_optimizer.planning.checkpoints import Checkpoints
 from gpu_optimizer.planning.identity import model_identity
 from gpu_optimizer.planning.ledger import ErrorLedger, LedgerEntry, default_ledger_path
-from gpu_optimizer.planning.plan import Plan, format_seconds
+from gpu_optimizer.planning.plans import Plan, format_seconds
 from gpu_optimizer.planning.probe import untouched
 from gpu_optimizer.planning.sizes import format_bytes
 from gpu_optimizer.profiling.measure import measure_step

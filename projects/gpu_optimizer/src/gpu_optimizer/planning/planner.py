@@ -18,7 +18,7 @@ from gpu_optimizer.errors import CheckpointError, PlanError
 from gpu_optimizer.planning.identity import model_identity
 from gpu_optimizer.planning.ledger import ErrorLedger, default_ledger_path
 from gpu_optimizer.planning.machine import Machine
-from gpu_optimizer.planning.plan import Alternative, BlockPlan, Plan
+from gpu_optimizer.planning.plans import Alternative, BlockPlan, Plan
 from gpu_optimizer.planning.probe import StepTimes
 from gpu_optimizer.planning.scenario import Scenario, Timer, outermost, without_impossible
 from gpu_optimizer.planning.sizes import format_bytes, parse_bytes

@@ -225,11 +225,11 @@ def _candidates(model: torch.nn.Module) -> list[str]:
 
 
 def _worth_it(blocks: Sequence[BlockCalls], model: torch.nn.Module) -> tuple[BlockCalls, ...]:
-    """The model's blocks, and other modules that hold enough; of modules that hold the same the outermost."""
+    """The model's blocks, and other modules and runs that hold enough; of those that hold the same the one that keeps and computes least."""
     natural = set(checkpoint_candidates(model))
     total = max((block.saved_bytes() for block in blocks), default=0)
     seen: dict[frozenset[int], BlockCalls] = {}
-    for block in blocks:
+    for block in sorted(blocks, key=lambda block: (block.name not in natural, block.held_bytes(), sum(call.flops for call in block.calls))):
         seen.setdefault(frozenset(id(life) for lives in block.saved for life in lives), block)
     kept = [block for block in seen.values() if block.name in natural or block.saved_bytes() >= _SHARE * total]
     largest = sorted(kept, key=lambda block: (block.name not in natural, -block.saved_bytes()))[:_MOST_BLOCKS]

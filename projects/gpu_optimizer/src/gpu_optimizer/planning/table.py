@@ -49,6 +49,11 @@ class BlockCalls:
         """What treating the block frees."""
         return sum(rounded(life.size_bytes, granule_bytes) for lives in self.saved for life in lives)
 
+    def held_bytes(self) -> int:
+        """What must stay to compute the block again and would be gone by then."""
+        ends = [(call, call.backward[1] if call.backward else call.died) for call in self.calls]
+        return sum(life.size_bytes for call, end in ends for life in call.inputs.values() if life.died is not None and life.died < end)
+
 
 def find_blocks(tracker: Tracker, names: Iterable[str], *, step: int, runs: Iterable[tuple[str, list[str]]] = ()) -> tuple[BlockCalls, ...]:
     """The modules and runs that save something which a checkpoint would free, in the order of their first call.
