@@ -251,9 +251,23 @@ def test_roundup_power2_divisions(requested: int, block: int) -> None:
 
 def test_divisions_can_differ_by_size() -> None:
     config = AllocatorSettings.parse("roundup_power2_divisions:[8:2,32:4,>:1]")
-    assert config.roundup_power2_divisions[:7] == (2, 2, 2, 2, 0, 1, 1)
+    assert config.roundup_power2_divisions[:7] == (2, 2, 2, 2, 0, 4, 1)
     assert config.round_size(9 * MIB) == 12 * MIB  # 8 to 16 in two steps
     assert config.round_size(17 * MIB) == 17 * MIB  # 16 is not named: no rounding
+
+
+@pytest.mark.parametrize(
+    ("text", "by_mib"),
+    [
+        ("[64:8,128:2,256:4,512:2,1024:4,>:1]", {32: 8, 64: 8, 128: 2, 256: 4, 512: 2, 1024: 4, 2048: 1, 4096: 1, 8192: 1}),
+        ("[128:8,256:16,512:1,2048:8,>:2]", {64: 8, 128: 8, 256: 16, 512: 1, 1024: 0, 2048: 8, 4096: 2}),
+        ("4", {64: 4, 256: 4, 2048: 4}),
+    ],
+)
+def test_divisions_are_those_of_torchs_own_test(text: str, by_mib: dict[int, int]) -> None:
+    """Expectations of c10/test/core/AllocatorConfig_test.cpp."""
+    steps = AllocatorSettings.parse(f"roundup_power2_divisions:{text}").roundup_power2_divisions
+    assert {size: steps[size.bit_length() - 1] for size in by_mib} == by_mib
 
 
 def test_expandable_segment_grows_by_20_mib_and_is_shared_by_all_sizes() -> None:
@@ -323,7 +337,7 @@ def test_settings_text_is_read_back_equal(text: str) -> None:
 
 
 def test_settings_that_change_no_device_memory_are_passed_over() -> None:
-    assert AllocatorSettings.parse("backend:native, pinned_use_background_threads:True") == AllocatorSettings()
+    assert AllocatorSettings.parse("backend:native, pinned_use_background_threads:True,") == AllocatorSettings()
 
 
 @pytest.mark.parametrize(
@@ -332,6 +346,10 @@ def test_settings_that_change_no_device_memory_are_passed_over() -> None:
         ("max_split_size_mb:10", "max_split_bytes: expected at least the large segment"),
         ("max_split_size_mb:many", "max_split_size_mb: cannot use 'many'"),
         ("expandable_segments:perhaps", "True or False"),
+        ("expandable_segments:true", "True or False"),
+        ("max_split_size_mb:20,large_segment_size_mb:25", "max_split_bytes: expected at least the large segment"),
+        ("roundup_power2_divisions:[64:8", "cannot read"),
+        ("max_split_size_mb:", "cannot read"),
         ("garbage_collection_threshold:1.5", "a share below 1"),
         ("roundup_power2_divisions:3", "powers of two"),
         ("roundup_power2_divisions:[3:2]", "3 is no power of two"),

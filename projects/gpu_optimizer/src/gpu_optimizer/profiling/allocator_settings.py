@@ -191,9 +191,9 @@ def _setting(key: str, value: str) -> dict[str, Any]:
     """One key of the text as arguments of `AllocatorSettings`."""
     try:
         if key == "expandable_segments":
-            if value.lower() not in ("true", "false"):
-                raise ValueError("True or False")
-            return {"expandable_segments": value.lower() == "true"}
+            if value not in ("True", "False"):
+                raise ValueError("expected True or False")
+            return {"expandable_segments": value == "True"}
         if key in ("max_split_size_mb", "large_segment_size_mb", "max_non_split_rounding_mb"):
             name = {
                 "max_split_size_mb": "max_split_bytes",
@@ -223,7 +223,7 @@ def _divisions(value: str) -> tuple[int, ...]:
     for number, pair in enumerate(value.strip("[]").split(",")):
         size, _, count = pair.partition(":")
         if size == ">":
-            steps[last:] = [int(count)] * (DIVISION_INTERVALS - last)
+            steps[last + 1 :] = [int(count)] * (DIVISION_INTERVALS - last - 1)
             continue
         if not _power_of_two(int(size)):
             raise ValueError(f"{size} is no power of two")
