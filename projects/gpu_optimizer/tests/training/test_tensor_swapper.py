@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -109,21 +110,22 @@ def test_the_poison_works() -> None:
 
 
 def test_trl_4247_storage_pointer_dedup_goes_stale_when_the_address_is_used_again() -> None:
+    memory = np.zeros(64, dtype=np.float32)  # what an allocator hands out again and again
     swapper = _swapper(prefetch=0)
-    leaf = torch.randn(64, requires_grad=True)
-    addresses, losses = [], []
+    leaf = torch.zeros(64, requires_grad=True)
+    losses, addresses = [], set()
     with swapper:
-        for step in range(20):
-            hidden = leaf * (step + 1)
-            addresses.append(hidden.data_ptr())
-            losses.append(torch.exp(hidden * 0.01).sum())
-            del hidden
+        for step in range(5):
+            memory.fill(10.0**step)
+            rows = torch.from_numpy(memory)
+            addresses.add(rows.data_ptr())
+            losses.append((leaf * rows).sum())
+            del rows
             swapper.flush()
-    assert len(set(addresses)) < 20  # the allocator did use addresses again
-    assert swapper.counters.out_bytes == 20 * 64 * 4  # and each content was copied all the same
+    memory.fill(np.nan)
+    assert len(addresses) == 1
     sum(losses).backward()
-    expected = sum((step + 1) * 0.01 * torch.exp(leaf.detach() * (step + 1) * 0.01) for step in range(20))
-    assert torch.allclose(leaf.grad, expected, rtol=1e-5)
+    assert torch.equal(leaf.grad, torch.full((64,), 11111.0))
 
 
 def test_trl_6241_7193_every_step_swaps_as_much_as_the_first() -> None:
