@@ -13,6 +13,7 @@ from pose_analyzer.cli import audit
 from pose_analyzer.cli.audit_calibrate import calibrate
 from pose_analyzer.cli.audit_readings import JOINTS, KINDS, readings, tables
 from pose_analyzer.cli.audit_scenes import AuditScene, film, scenes
+from pose_analyzer.cli.audit_versus import compare
 
 SCENE = AuditScene(exercise="squat", azimuth_deg=90, height_px=240, seed=77)
 
@@ -84,3 +85,19 @@ def test_the_command_joins_the_tree():
     app = typer.Typer()
     audit.register(app)
     assert [c.name for c in app.registered_commands] == ["audit"]
+
+
+def test_worse_is_what_stays_worse_in_other_scenes():
+    """Twelve scenes of which every one is worse, and twelve of which a single one is."""
+    random = np.random.default_rng(2)
+    scene, theirs = np.repeat(np.arange(12), 30), random.normal(size=360)
+    assert compare(3 * theirs, theirs, scene) == ("worse", "worse")
+    assert compare(np.where(scene == 0, 30.0, theirs), theirs, scene) == ("alike", "alike")
+    assert compare(np.full(360, np.nan), theirs, scene) is None
+
+
+def test_a_filtered_take_has_the_same_people_and_a_calmer_path(take):
+    raw, calm = (list(take.poses("blazepose", filtered=f)) for f in (False, True))
+    assert [len(p) for p in raw] == [len(p) for p in calm]
+    steps = [np.diff([p.keypoints_xy[0, 24] for p in path if len(p)], axis=0) for path in (raw, calm)]
+    assert np.median(np.abs(steps[1])) <= np.median(np.abs(steps[0]))

@@ -12,6 +12,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pose_analyzer.biomechanics.geometry import Array
 from pose_analyzer.biomechanics.keypoint_sigma import PERSON_FEATURES, SigmaModel
@@ -20,6 +21,7 @@ from shared_utils.data_models import Angles
 ANGLE_FEATURES = ("one", "propagated", "disagreement", "bend", *PERSON_FEATURES)
 """Names of the features, in order; see `angle_features`."""
 
+_OWN = 4  # features from here on are the person's
 _LEAST_DEG, _MOST_DEG = 0.5, 90.0
 _NEAR_DEG, _FAR_DEG = 5.0, 60.0  # disagreement below the one says little, and above the other no more
 _BEND_UNIT_DEG, _MOST_BEND_DEG = 60.0, 120.0
@@ -37,9 +39,12 @@ def scaled(angles: Angles, model: SigmaModel, person: Array) -> Angles:
     if angles.sigma_deg is None:
         return angles
     columns, weights = _calibrated(model, angles.names)
+    # The sum over features, written out: this runs for every frame of a live stream.
+    said = weights[0] + person @ weights[_OWN:]
+    for weight, feature in zip(weights[1:_OWN], _own_features(angles, columns), strict=True):
+        said += weight * feature
     sigma = np.full(angles.value_deg.shape, np.nan)
-    features = angle_features(angles, person)[:, columns]
-    sigma[:, columns] = np.exp(np.clip(np.einsum("naf,af->na", features, weights), *_LOG_SIGMA))
+    sigma[:, columns] = np.exp(np.minimum(np.maximum(said, _LOG_SIGMA[0]), _LOG_SIGMA[1]))
     return Angles(angles.names, angles.track_ids, angles.value_deg, sigma, angles.timestamp_s)
 
 
@@ -54,14 +59,20 @@ def angle_features(angles: Angles, person: Array) -> Array:
         angles: n people, with first-order errors.
         person: (n, 5) from `SigmaModel.person_features`.
     """
+    every = np.arange(len(angles.names))
+    own = np.stack(_own_features(angles, every), axis=-1)
+    return np.concatenate(
+        [np.ones((*own.shape[:-1], 1)), own, np.broadcast_to(person[:, None], (*own.shape[:-1], person.shape[-1]))], axis=-1
+    )
+
+
+def _own_features(angles: Angles, columns: NDArray[np.intp]) -> tuple[Array, Array, Array]:
+    """Each (n, columns): propagated, disagreement and bend."""
     assert angles.sigma_deg is not None  # noqa: S101 - for the type checker: `scaled` and the calibration see to it
-    out = np.ones((*angles.value_deg.shape, len(ANGLE_FEATURES)))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        out[..., 1] = np.log(np.clip(angles.sigma_deg, _LEAST_DEG, _MOST_DEG)) + 0.0 * angles.value_deg
-        out[..., 2] = np.log(_NEAR_DEG + np.minimum(disagreement_deg(angles), _FAR_DEG))
-        out[..., 3] = np.minimum(np.abs(angles.value_deg), _MOST_BEND_DEG) / _BEND_UNIT_DEG
-    out[..., 4:] = person[:, None]
-    return out
+    value, first_order = angles.value_deg[:, columns], angles.sigma_deg[:, columns]
+    propagated = np.log(np.minimum(np.maximum(first_order, _LEAST_DEG), _MOST_DEG))
+    disagreement = np.log(_NEAR_DEG + np.minimum(disagreement_deg(angles)[:, columns], _FAR_DEG))
+    return propagated, disagreement, np.minimum(np.abs(value), _MOST_BEND_DEG) / _BEND_UNIT_DEG
 
 
 def disagreement_deg(angles: Angles) -> Array:
@@ -78,11 +89,12 @@ def disagreement_deg(angles: Angles) -> Array:
     columns, others = _witnesses(angles.names)
     apart = np.zeros(angles.value_deg.shape)
     apart[:, columns] = np.abs(angles.value_deg[:, columns] - angles.value_deg[:, others])
-    return np.where(np.isnan(apart), 0.0, apart)
+    apart[np.isnan(apart)] = 0.0
+    return apart
 
 
 @lru_cache(maxsize=32)
-def _witnesses(names: tuple[str, ...]) -> tuple[list[int], list[int]]:
+def _witnesses(names: tuple[str, ...]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Columns of angles that have another witness, and the other's."""
     at = {name: column for column, name in enumerate(names)}
     columns, others = [], []
@@ -93,13 +105,13 @@ def _witnesses(names: tuple[str, ...]) -> tuple[list[int], list[int]]:
         if other is not None:
             columns.append(column)
             others.append(other)
-    return columns, others
+    return np.array(columns, np.intp), np.array(others, np.intp)
 
 
 # Models are compared by identity, so that these are looked up once for each.
 @lru_cache(maxsize=32)
-def _calibrated(model: SigmaModel, names: tuple[str, ...]) -> tuple[list[int], Array]:
-    """Columns of the angles that have weights, and their (a, 9) weights."""
+def _calibrated(model: SigmaModel, names: tuple[str, ...]) -> tuple[NDArray[np.intp], Array]:
+    """Columns of the angles that have weights, and their (9, a) weights."""
     plain = [name.removeprefix("left_").removeprefix("right_") for name in names]
     columns = [i for i, name in enumerate(plain) if name in model.angles]
-    return columns, np.array([model.angles[plain[i]] for i in columns]).reshape(-1, len(ANGLE_FEATURES))
+    return np.array(columns, np.intp), np.array([model.angles[plain[i]] for i in columns]).reshape(-1, len(ANGLE_FEATURES)).T.copy()

@@ -35,20 +35,20 @@ _SHARES = tuple(round(0.05 * i, 2) for i in range(21))
 _MIN_CONFIDENCE = 0.5
 
 
-def stacked(take: Take, detector: str) -> tuple[Poses, NDArray[np.bool_]]:
+def stacked(take: Take, detector: str, *, filtered: bool) -> tuple[Poses, NDArray[np.bool_]]:
     """All frames of a take as rows of one `Poses`, and (f,) which frames have one."""
     found = take.seen[detector]["scores"] > 0
-    people = [p for p in take.poses(detector) if len(p)]
+    people = [p for p in take.poses(detector, filtered=filtered) if len(p)]
     return (Poses.concatenate(people) if people else Poses.empty(BLAZEPOSE_33)), found
 
 
 def calibrate(takes: Sequence[Take], detector: str, *, command: str) -> SigmaModel:
-    """The sigma model of a detector from takes of the calibration part.
+    """The sigma model of a detector, behind the default filter, from takes of the calibration part.
 
     Raises:
         ValidationError: There is too little to fit.
     """
-    rows = [(take, *stacked(take, detector)) for take in takes]
+    rows = [(take, *stacked(take, detector, filtered=True)) for take in takes]
     about = {"detector": detector, "command": command, "frames": int(sum(found.sum() for _, _, found in rows)), "scenes": len(takes)}
     model = fit_keypoints(((poses, take.truth["joints_xy"][found]) for take, poses, found in rows), about=about)
     everybody = Poses.concatenate([poses for _, poses, _ in rows if len(poses)])

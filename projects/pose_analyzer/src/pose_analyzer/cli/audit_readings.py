@@ -1,8 +1,8 @@
 """Readings of the audit: every angle of every frame beside the truth, and the tables that follow from them.
 
 Three kinds of angle are judged, each against its own truth: in the picture (against the angle of the projected true joints), in
-space (metric landmarks against the true joint angle) and lifted (the same truth). Beside them stands the raw angle of
-MediaPipe's landmarks on the same frames, in the picture and in space.
+space (metric landmarks against the true joint angle) and lifted (the best estimate in space, the same truth). Beside them
+stands the raw angle of MediaPipe's landmarks on the same frames, in the picture and in space.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from pose_analyzer.biomechanics.agreement import Agreement, agreement
 from pose_analyzer.biomechanics.calibration import coverage
 from pose_analyzer.biomechanics.keypoint_sigma import SigmaModel
 from pose_analyzer.biomechanics.measure import MEASURED_NAMES
+from pose_analyzer.cli.audit_calibrate import stacked
 from pose_analyzer.cli.audit_scenes import Take
+from pose_analyzer.cli.audit_versus import versus
+from shared_utils.data_models import Poses
 from shared_utils.skeletons import BLAZEPOSE_33
 
 Array = NDArray[Any]
@@ -50,8 +53,9 @@ class Readings:
     """m readings by column; one row per frame, joint, side and kind.
 
     Args:
-        columns: exercise, azimuth_deg, height_px, joint, side, kind, near (the side is turned to the camera), visible (all
-            landmarks are), true_deg, error_deg, sigma_deg, strict (given under strict evidence), mediapipe_error_deg.
+        columns: scene, exercise, azimuth_deg, height_px, joint, side, kind, near (the side is turned to the camera), visible (all
+            landmarks are), true_deg, error_deg (of raw landmarks), strict (given under strict evidence), mediapipe_error_deg;
+            filtered_error_deg and sigma_deg are those behind the default filter, where the bands were learnt.
     """
 
     columns: Mapping[str, Array]
@@ -76,21 +80,36 @@ def readings(takes: Iterable[Take], detector: str, *, model: SigmaModel | None =
     return Readings(columns={name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
 
 
+def _measured(take: Take, detector: str, model: SigmaModel | None, min_confidence: float, *, filtered: bool) -> tuple[Array, Array, Array]:
+    """(f, a) values, standard deviations, and which are given under strict evidence; all of a take's frames at once."""
+    shape = (len(take.timestamps_s), len(MEASURED_NAMES))
+    value, sigma, strict = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, bool)
+    people, found = stacked(take, detector, filtered=filtered)
+    if len(people):
+        angles, sure = (
+            measure_angles(people, timestamp_s=0.0, min_confidence=min_confidence, model=model, evidence=e) for e in ("lenient", "strict")
+        )
+        assert angles.sigma_deg is not None  # noqa: S101 - it always is
+        value[found], sigma[found], strict[found] = angles.value_deg, angles.sigma_deg, ~np.isnan(sure.value_deg)
+    return value, sigma, strict
+
+
+def _raw(take: Take, detector: str, min_confidence: float) -> Array:
+    """(f, a) angles of a detector's landmarks as they are; NaN where it did not look."""
+    value = np.full((len(take.timestamps_s), len(ANGLE_NAMES)), np.nan)
+    if detector in take.seen:
+        people, found = stacked(take, detector, filtered=False)
+        if len(people):
+            value[found] = joint_angles(people, timestamp_s=0.0, min_confidence=min_confidence).value_deg
+    return value
+
+
 def _of_take(take: Take, detector: str, model: SigmaModel | None, min_confidence: float) -> dict[str, Array]:
-    frames, width = len(take.timestamps_s), len(MEASURED_NAMES)
-    value, sigma, strict = np.full((frames, width), np.nan), np.full((frames, width), np.nan), np.zeros((frames, width), bool)
-    other, true = np.full((frames, len(ANGLE_NAMES)), np.nan), np.full((frames, len(ANGLE_NAMES)), np.nan)
-    seen_by_other = take.poses("mediapipe") if "mediapipe" in take.seen else iter(())
-    for i, (poses, truth) in enumerate(zip(take.poses(detector), take.true_poses(), strict=True)):
-        true[i] = joint_angles(truth, timestamp_s=0.0, min_confidence=0.0).value_deg[0]
-        beside = next(seen_by_other, None)
-        if beside is not None and len(beside):
-            other[i] = joint_angles(beside, timestamp_s=0.0, min_confidence=min_confidence).value_deg[0]
-        if len(poses):
-            angles = measure_angles(poses, timestamp_s=0.0, min_confidence=min_confidence, model=model)
-            sure = measure_angles(poses, timestamp_s=0.0, min_confidence=min_confidence, model=model, evidence="strict")
-            assert angles.sigma_deg is not None  # noqa: S101 - it always is
-            value[i], sigma[i], strict[i] = angles.value_deg[0], angles.sigma_deg[0], ~np.isnan(sure.value_deg[0])
+    frames = len(take.timestamps_s)
+    value, _, strict = _measured(take, detector, model, min_confidence, filtered=False)
+    smooth, sigma, _ = _measured(take, detector, model, min_confidence, filtered=True)
+    other = _raw(take, "mediapipe", min_confidence)
+    true = joint_angles(Poses.concatenate(list(take.true_poses())), timestamp_s=0.0, min_confidence=0.0).value_deg
     rows = []
     for joint in _NEEDS:
         for side in _SIDES:
@@ -102,6 +121,7 @@ def _of_take(take: Take, detector: str, model: SigmaModel | None, min_confidence
                 truth_deg = true[:, judge]
                 rows.append(
                     {
+                        "scene": np.full(frames, take.scene.key),
                         "exercise": np.full(frames, take.scene.exercise),
                         "azimuth_deg": np.full(frames, take.scene.azimuth_deg),
                         "height_px": np.full(frames, take.scene.height_px),
@@ -112,6 +132,7 @@ def _of_take(take: Take, detector: str, model: SigmaModel | None, min_confidence
                         "visible": visible,
                         "true_deg": truth_deg,
                         "error_deg": value[:, column] - truth_deg,
+                        "filtered_error_deg": smooth[:, column] - truth_deg,
                         "sigma_deg": sigma[:, column],
                         "strict": strict[:, column],
                         "mediapipe_error_deg": other[:, judge] - truth_deg,
@@ -129,7 +150,7 @@ def _near(azimuth_deg: float, side: str) -> bool:
 def summary(chosen: Readings) -> dict[str, Any]:
     """Errors of some readings in one row: ours, MediaPipe's on the same frames, and the bands."""
     both = np.isfinite(chosen["error_deg"]) & np.isfinite(chosen["mediapipe_error_deg"])
-    band = coverage(chosen["error_deg"], chosen["sigma_deg"])
+    band = coverage(chosen["filtered_error_deg"], chosen["sigma_deg"])
     sure = chosen.where(chosen["strict"])
     return {
         **_spread("", chosen["error_deg"]),
@@ -157,7 +178,8 @@ def tables(found: Readings) -> dict[str, list[dict[str, Any]]]:
     """The audit's tables as plain rows.
 
     `sagittal`: near side, cameras at 90 and 270 degrees, by joint and pixel height. `by_azimuth`, `by_exercise`, `by_height`:
-    by joint and kind. `coverage`: by joint and kind. `agreement`: Bland and Altman's bias and limits by joint and kind.
+    by joint and kind. `versus`: cells of azimuth and height against MediaPipe. `coverage`: by joint and kind, behind the default
+    filter. `agreement`: Bland and Altman's bias and limits by joint and kind.
     """
     near = found.where(near=True)
     side_view = near.where(azimuth_deg=(90, 270))
@@ -172,6 +194,7 @@ def tables(found: Readings) -> dict[str, list[dict[str, Any]]]:
         "by_azimuth": _rows(large.where(near=True), "azimuth_deg", JOINTS),
         "by_exercise": _rows(large.where(near=True), "exercise", JOINTS),
         "by_height": _rows(near, "height_px", JOINTS),
+        "versus": versus(near.columns, JOINTS, KINDS),
         "coverage": [
             {"joint": joint or "all", "kind": kind} | _bands(found.where(kind=kind, joint=joint or tuple(_NEEDS)))
             for kind in KINDS
@@ -193,7 +216,7 @@ def _rows(found: Readings, by: str, joints: tuple[str, ...]) -> list[dict[str, A
 
 
 def _bands(found: Readings) -> dict[str, Any]:
-    all_, visible = (coverage(r["error_deg"], r["sigma_deg"]) for r in (found, found.where(found["visible"])))
+    all_, visible = (coverage(r["filtered_error_deg"], r["sigma_deg"]) for r in (found, found.where(found["visible"])))
     names = ("within_1_sigma", "within_2_sigma")
     return {
         **{n: None if not all_.readings else round(v, 3) for n, v in zip(names, all_[:2], strict=True)},

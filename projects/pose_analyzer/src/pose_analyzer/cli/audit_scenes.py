@@ -90,16 +90,22 @@ class Take:
     body_height_m: float
     seen: dict[str, dict[str, Array]] = field(default_factory=dict)
 
-    def poses(self, detector: str) -> Iterator[Poses]:
-        """What a detector saw, frame by frame: one person with track id 1, or nobody."""
-        seen = self.seen[detector]
-        for i in range(len(self.timestamps_s)):
-            if seen["scores"][i] <= 0:
-                yield Poses.empty(BLAZEPOSE_33)
-                continue
-            yield Poses(
-                skeleton=BLAZEPOSE_33, track_ids=np.array([1]), **{name: seen[name][i][None] for name in _OF_DETECTION if name in seen}
-            )
+    def poses(self, detector: str, *, filtered: bool = False) -> Iterator[Poses]:
+        """What a detector saw, frame by frame: one person with track id 1, or nobody.
+
+        Args:
+            detector: Name.
+            filtered: Behind the default filter, as the pipeline measures.
+        """
+        from pose_analyzer.smoothing import create_filter
+
+        seen, smooth = self.seen[detector], create_filter() if filtered else None
+        for i, timestamp_s in enumerate(self.timestamps_s.tolist()):
+            poses = Poses.empty(BLAZEPOSE_33)
+            if seen["scores"][i] > 0:
+                values = {name: seen[name][i][None] for name in _OF_DETECTION if name in seen}
+                poses = Poses(skeleton=BLAZEPOSE_33, track_ids=np.array([1]), **values)
+            yield poses if smooth is None else smooth.update(poses, timestamp_s=timestamp_s)
 
     def true_poses(self) -> Iterator[Poses]:
         """The athlete as it is: every landmark in its place, hidden or not, with confidence 1."""
