@@ -78,7 +78,7 @@ class TransformerConfig:
             _set(self, "num_key_value_heads", self.num_attention_heads)
         if self.head_dim is None:
             heads = _whole("num_attention_heads", self.num_attention_heads)
-            if self.hidden_size % heads:
+            if _whole("hidden_size", self.hidden_size) % heads:
                 raise ModelSpecError(
                     f"hidden_size {self.hidden_size} is no multiple of num_attention_heads {heads}; give head_dim or change one"
                 )
