@@ -7,7 +7,7 @@ a budget; `traced_with` says what the step really needs with given blocks treate
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 
@@ -57,10 +57,11 @@ class Scenario:
     def table(self, times: StepTimes, *, copy_bytes_per_s: float | None, recompute: bool) -> CostTable:
         """The cost table of one micro-batch."""
         profile, tracker, blocks = self._trace()
+        parts = {block.name: _parts(self.step.model, block.name) for block in blocks}
         return build_table(
             tracker,  # type: ignore[arg-type]
             blocks,
-            recompute_s=times.block_s,
+            recompute_s={name: sum(times.block_s[part] for part in of) for name, of in parts.items()},
             step=profile.steps - 1,
             granule_bytes=profile.granule_bytes,
             forward_s=times.forward_s,
@@ -118,14 +119,11 @@ class Timer:
         self._measured: tuple[StepTimes, ...] | None = None
 
     def times(self, scenario: Scenario) -> StepTimes:
-        """Times of one micro-batch of this scenario."""
-        if self._machine.torch_device is None or scenario.step.device.type == "meta":
-            return self._by_rates(scenario)
+        """Times of one micro-batch of this scenario, and of the forward pass of every module."""
         if self._measured is None:
-            self._measured = self._measure()
-        times = between(self._measured, scenario.micro_batch)
-        parts = {block.name: _parts(scenario.step.model, block.name) for block in scenario.blocks}
-        return replace(times, block_s={name: sum(times.block_s.get(part, 0.0) for part in of) for name, of in parts.items()})
+            here = self._machine.torch_device is not None and scenario.step.device.type != "meta"
+            self._measured = self._measure() if here else (self._by_rates(self._scenarios[0]),)
+        return between(self._measured, scenario.micro_batch)
 
     def _by_rates(self, scenario: Scenario) -> StepTimes:
         machine, profile = self._machine, scenario.profile
@@ -135,10 +133,7 @@ class Timer:
                 "or put the model on a device"
             )
         return roofline_times(
-            {
-                block.name: float(sum(profile.module(part).forward_flops for part in _parts(scenario.step.model, block.name)))
-                for block in scenario.blocks
-            },
+            {cost.name: float(cost.forward_flops) for cost in profile.modules},
             total_flops=float(profile.module("").forward_flops),
             parameter_bytes=float(sum(life.size_bytes for life in profile.lives if life.category == "parameters")),
             batch=scenario.micro_batch,
@@ -148,8 +143,7 @@ class Timer:
         )
 
     def _measure(self) -> tuple[StepTimes, ...]:
-        model = self._scenarios[0].step.model
-        names = {part for block in self._scenarios[0].blocks for part in _parts(model, block.name)}
+        names = _candidates(self._scenarios[0].step.model)
         plain = next((s for s in self._scenarios if s.profile.peak_bytes <= self._budget_bytes), None)
         if plain is None:
             return (self._measure_checkpointed(names),)
@@ -163,8 +157,9 @@ class Timer:
         blocks = outermost(smallest.blocks)
         with Checkpoints(smallest.step.model).apply(blocks):
             times = measure_times(smallest.step.replace(accumulation=1), names, repeats=self._repeats)
-        # Hooks of what lies inside a block ran twice, and so did those of a run's modules.
-        inner = {name: seconds / (1 if name in blocks else 2) for name, seconds in times.block_s.items()}
+        # Hooks of what lies inside a block ran twice.
+        inside = {name: any(name.startswith(f"{block}.") for block in blocks) for name in times.block_s}
+        inner = {name: seconds / (2 if inside[name] else 1) for name, seconds in times.block_s.items()}
         again = sum(inner[part] for name in blocks for part in _parts(smallest.step.model, name))
         return StepTimes(
             forward_s=times.forward_s,
@@ -225,7 +220,7 @@ def _candidates(model: torch.nn.Module) -> list[str]:
 
 
 def _worth_it(blocks: Sequence[BlockCalls], model: torch.nn.Module) -> tuple[BlockCalls, ...]:
-    """The model's blocks, and other modules and runs that hold enough; of those that hold the same the one that keeps and computes least."""
+    """The model's blocks, and other modules and runs that hold enough; of those that hold the same the one that costs least."""
     natural = set(checkpoint_candidates(model))
     total = max((block.saved_bytes() for block in blocks), default=0)
     seen: dict[frozenset[int], BlockCalls] = {}
