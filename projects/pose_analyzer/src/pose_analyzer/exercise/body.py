@@ -2,8 +2,9 @@
 
 `body_sinking_pct` is how far the shoulders have sunk below the highest they have been in the last seconds: it shows a squat when the legs
 are out of the picture or behind something. It moves with the camera, too, so it is a stand-in: `CueSignal` hears it only as far as the
-angles that an exercise goes by are not seen. `shoulder_breadth_pct` and `hip_breadth_pct` are how far the left one is to the right of the
-right one in the picture: they tell from which side the body is seen.
+angles that an exercise goes by are not seen. `body_fallen_pct` is how far they have come down since the person was first seen; the
+difference of two times says how far they fell or rose in between. `shoulder_breadth_pct` and `hip_breadth_pct` are how far the left one is
+to the right of the right one in the picture: they tell from which side the body is seen.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from shared_utils.data_models import Angles, Poses
 
 SINKING = "body_sinking_pct"
 BREADTHS = ("shoulder_breadth_pct", "hip_breadth_pct")
-COLUMNS = (SINKING, *BREADTHS)
+FALLEN = "body_fallen_pct"
+COLUMNS = (SINKING, FALLEN, *BREADTHS)
 """Names of the columns that `Bodies` adds."""
 
 # The body's measure follows a larger one within this time and a smaller one slowly: what points at the camera looks small.
-_GROW_S, _SHRINK_S = 0.3, 10.0
+_GROW_S, _SHRINK_S = 0.3, 5.0
 # The highest place is forgotten at this rate, trunk lengths per second: people walk, cameras move.
 _FORGET_PER_S = 0.03
 # Shares of stature: shoulder to hip, breadth of the shoulders, upper arm (Drillis and Contini 1966).
@@ -75,11 +77,11 @@ class Bodies:
 class _Body:
     """One person's measure and highest place."""
 
-    __slots__ = ("_height", "_top", "_unit", "time_s")
+    __slots__ = ("_fallen", "_height", "_top", "_unit", "time_s")
 
     def __init__(self, time_s: float) -> None:
         self.time_s = time_s
-        self._unit, self._top, self._height = 0.0, math.inf, math.nan
+        self._unit, self._top, self._height, self._fallen = 0.0, math.inf, math.nan, 0.0
 
     def update(self, sure: NDArray[np.float64], every: NDArray[np.float64], time_s: float) -> tuple[float, ...]:
         # Plain numbers: for a handful of them numpy takes ten times as long.
@@ -95,14 +97,16 @@ class _Body:
         self._measure(max(seen), elapsed_s)
         if not self._unit > 0.0:
             return _NOTHING
+        share = 100.0 / self._unit
         if abs(height - self._height) > max(_LEAP_PER_S * elapsed_s, _LEAP) * self._unit:
             self._top = math.inf  # the camera has leapt, not the body
+        elif math.isfinite(self._height):
+            self._fallen += share * (height - self._height)
         self._height = height
         # The picture's y grows downwards: the highest place has the least.
         self._top = min(self._top + _FORGET_PER_S * elapsed_s * self._unit, height)
-        share = 100.0 / self._unit
         breadths = (share * float(every[part, 0, 0] - every[part, 1, 0]) for part in (_SHOULDER, _HIP))
-        return share * (height - self._top), *breadths
+        return share * (height - self._top), self._fallen, *breadths
 
     def _measure(self, length: float, elapsed_s: float) -> None:
         keep = math.exp(-elapsed_s / (_GROW_S if length > self._unit else _SHRINK_S)) if self._unit else 0.0

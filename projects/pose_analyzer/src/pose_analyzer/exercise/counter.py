@@ -11,6 +11,9 @@ What does not
     Less than `FULL` (60 %) of the athlete's own range is `rep_partial` (for the first one: of the profile's range, unless
     the next is no longer, in which case both count); a repetition that the end of the recording, a gap or
     the time limit cut off is `rep_abandoned`; less than the profile's least range is nothing at all.
+Where
+    Some exercises are done in a position (`ExerciseProfile.where`): a push-up with the trunk about level, a pull-up with the hands above
+    the shoulders. Somebody who is seen out of it gets ready, rests or leaves: nothing counts, and what was under way is over.
 Missing readings
     pause everything. After `max_gap_s` the repetition under way is ended and the athlete's range forgotten, as a
     new camera position may follow; the count stays.
@@ -32,6 +35,7 @@ from pose_analyzer.exercise.cuts import ViewWatch
 from pose_analyzer.exercise.extreme import Sample
 from pose_analyzer.exercise.hold import Held, HoldTimer
 from pose_analyzer.exercise.machine import Excursion, RangeMachine
+from pose_analyzer.exercise.place import Heights, Whereabouts
 from pose_analyzer.exercise.profile import ExerciseProfile
 from pose_analyzer.exercise.signal import CueSignal, MedianWindow, Reading
 from shared_utils.data_models import Angles, Event, EventType, Poses
@@ -171,12 +175,16 @@ class _Repetitions:
         self._stream_id, self._track_id = stream_id, track_id
         self._signal = CueSignal(profile.cues, profile.sides, names, sinks_pct=profile.sinks_pct)
         self._window = MedianWindow()
+        self._whereabouts = Whereabouts(profile.where, names)
+        self._heights = Heights(profile.sinks_pct, names)
+        self._enters = False
         self._machine = RangeMachine(
             counts_at=profile.counts_at,
             min_range=profile.min_range_deg / profile.nominal_range_deg,
             min_phase_s=profile.min_phase_s,
             min_duration_s=profile.min_duration_s,
             max_duration_s=profile.max_duration_s,
+            is_lift=lambda low, high: self._heights.lifted(low.time_s, high.time_s),
         )
         self._counted_before = self._told = count
         self._span = _Span()
@@ -202,6 +210,10 @@ class _Repetitions:
         self._found_s = min(self._found_s, time_s)
         if time_s - self._found_s < _WARM_UP_S:
             return []
+        self._heights.note(values_deg, time_s)
+        there = self._whereabouts.look(values_deg, time_s=time_s, frame=frame)
+        if there != "there":
+            return self._leave() if there == "left" else []
         middle = self._window.update(self._reading)
         return [] if middle is None else self._feed(middle)
 
@@ -214,8 +226,18 @@ class _Repetitions:
         events = [event for middle in self._window.drain() for event in self._feed(middle)]
         return events + self._told_of(self._machine.flush())
 
+    def _leave(self) -> list[Event]:
+        """Out of the position: what was under way is no repetition."""
+        events = self._told_of(self._machine.leave())
+        self._window, self._span, self._enters = MedianWindow(), _Span(), True
+        return events
+
     def _feed(self, reading: Reading) -> list[Event]:
-        excursions = self._machine.update(Sample(reading.time_s, reading.frame, reading.level))
+        sample = Sample(reading.time_s, reading.frame, reading.level)
+        if self._enters:
+            self._machine.enter(sample)
+            self._enters = False
+        excursions = self._machine.update(sample)
         self._span.add(reading)
         events = self._told_of(excursions)
         if excursions or self._machine.at_rest:

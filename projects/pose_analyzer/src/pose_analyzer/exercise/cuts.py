@@ -2,7 +2,8 @@
 
 A cut to another view changes all angles of the picture at once; a movement, however fast, changes those of the joints that move, and a
 zoom changes none. Somebody who stands upright has the same angles from everywhere, but not the same breadth of shoulders and hips.
-What was under way before a change cannot be compared with what follows.
+What was under way before a change cannot be compared with what follows. A detector that takes left for right is no other camera: what
+is the same in a mirror is the same view.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class ViewWatch:
         angles = [i for i, n in enumerate(names) if n.endswith("_deg") and not n.endswith(("_3d_deg", "_in_plane_deg"))]
         self._angles = np.array(angles if len(angles) >= _LEAST_ANGLES else [], np.intp)
         self._breadths = np.array([names.index(n) for n in BREADTHS] if set(BREADTHS) <= set(names) else [], np.intp)
+        twins = {n: n.replace("left_", "right_", 1) if n.startswith("left_") else n.replace("right_", "left_", 1) for n in names}
+        self._twins = np.array([names.index(twins[n]) if twins[n] in names else i for i, n in enumerate(names)], np.intp)
         self._before: tuple[Array, float] | None = None
         self._since = 0
 
@@ -70,6 +73,15 @@ class ViewWatch:
             return False
         # The time of the change itself is that of one frame; those that follow only confirm it.
         elapsed_s = max((time_s - before_s) / (self._since + 1), 1e-6)
+        return self._differs(before, now, elapsed_s) and self._differs(before, self._mirrored(now), elapsed_s)
+
+    def _mirrored(self, values: Array) -> Array:
+        """The same with left and right exchanged."""
+        out = values[self._twins]
+        out[self._breadths] *= -1.0
+        return out
+
+    def _differs(self, before: Array, now: Array, elapsed_s: float) -> bool:
         difference = np.abs(now - before)
         aside = abs(float((now - before)[self._breadths].sum()))
         if aside >= max(_LEAST_PCT, _LEAST_PCT_PER_S * elapsed_s):

@@ -22,6 +22,7 @@ Only past samples and their times matter: the same samples give the same repetit
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Literal, NamedTuple
@@ -30,9 +31,9 @@ from pose_analyzer.exercise.extreme import Extreme, Sample
 
 # Shares of the athlete's range T. FULL lies above one half, so that half a repetition is not a whole one, and
 # low enough for a tired set that loses a third of its depth.
-FULL = 0.6
-PARTIAL = 0.35
-REARM = 0.4
+FULL = 0.55
+PARTIAL = 0.3
+REARM = 0.33
 # Closer to an extreme than this share is "at" it: phases begin and end there.
 NEAR = 0.1
 # The longest T that one or two movements can set.
@@ -80,6 +81,7 @@ class RangeMachine:
         min_phase_s: A rise that takes less than this from near its low end to near its high end is no movement, seconds.
         min_duration_s: A repetition shorter than this is a glitch and is dropped, seconds.
         max_duration_s: A repetition longer than this is abandoned, seconds.
+        is_lift: Whether the body did lift something between two samples, the low and the high end of a rise; default: it always did.
 
     Example:
         >>> import math
@@ -98,6 +100,7 @@ class RangeMachine:
         min_phase_s: float,
         min_duration_s: float,
         max_duration_s: float,
+        is_lift: Callable[[Sample, Sample], bool] = lambda low, high: True,
     ) -> None:
         self.count = 0
         self._at_turn = counts_at == "turn"
@@ -106,6 +109,7 @@ class RangeMachine:
         self._min_phase_s = min_phase_s
         self._min_duration_s = min_duration_s
         self._max_duration_s = max_duration_s
+        self._is_lift = is_lift
         self._ranges: deque[float] = deque(maxlen=5)
         self._tentative: Excursion | None = None
         self._tentative_range = 0.0
@@ -183,6 +187,24 @@ class RangeMachine:
         self._ranges.clear()
         return found
 
+    def leave(self) -> list[Excursion]:
+        """End what is under way, as what follows is no part of the exercise; T is kept."""
+        legs, self._legs = self._legs, None
+        if legs is None:
+            return self._resolved(0.0)
+        if legs.pending is not None and legs.high.distance(legs.now) < REARM * self.range:
+            # It was no turning point, but the first part of getting up.
+            self.count -= not legs.pending.tentative
+            self._ranges.pop()
+            return self._resolved(0.0)
+        return self._told(legs) + self._resolved(0.0)
+
+    def enter(self, sample: Sample) -> None:
+        """Begin with somebody who has just got into the position: what looks like the way back from a turn is getting ready."""
+        self._legs = _Legs(self._sign, sample)
+        if not self._at_turn:
+            self._legs.lift()
+
     # --- the two states ---------------------------------------------------------------------------
     def _above(self, legs: _Legs, sample: Sample, still: bool) -> list[Excursion]:
         """After a lift: wait until the signal has come back far enough for the next."""
@@ -239,7 +261,13 @@ class RangeMachine:
 
     # --- decisions --------------------------------------------------------------------------------
     def _lifted(self, legs: _Legs, rise: float) -> list[Excursion]:
-        """A lift is over: count it, unless it was too short or too long."""
+        """A lift is over: count it, unless it was too short or too long, or none."""
+        if not self._is_lift(legs.low.best, legs.high.best):
+            if self._at_turn:
+                legs.low, legs.high = Extreme(-self._sign, legs.now), Extreme(self._sign, legs.now)
+            else:
+                legs.lift()
+            return []
         found = self._resolved(rise)
         if rise < FULL * self.range:  # the one before it showed that this is not all
             found += self._partial(legs, rise)

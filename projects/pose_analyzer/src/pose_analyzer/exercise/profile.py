@@ -84,16 +84,21 @@ class ExerciseProfile(SettingsModel):
     counts_at: Literal["turn", "return"] = Field(
         "return", description="Where the lift ends, and with it the repetition: at the turning point or back at rest."
     )
+    where: tuple[Limit, ...] = Field(
+        (),
+        description="The position in which the exercise is done: one of these is met, or none of them is seen. Out of it nothing counts.",
+    )
     sinks_pct: float | None = Field(
         None,
         ge=-300,
         le=300,
         description="How far the shoulders sink in an ordinary repetition, percent of the trunk's length (below 0 = rise); "
-        "stands in for cues that are not seen, such as legs out of the picture.",
+        "stands in for cues that are not seen, such as legs out of the picture, and where they hardly sink there is no repetition. "
+        "0 = they stay where they are in a repetition.",
     )
     min_range_deg: float = Field(30.0, gt=0, le=180, description="Least range of a repetition, degrees of the first cue.")
-    min_phase_s: float = Field(0.12, ge=0, le=10, description="A lift that takes less from a tenth to nine tenths is no movement, s.")
-    min_duration_s: float = Field(0.5, ge=0, le=60, description="Shorter repetitions are glitches, shorter holds are not told, s.")
+    min_phase_s: float = Field(0.08, ge=0, le=10, description="A lift that takes less from a tenth to nine tenths is no movement, s.")
+    min_duration_s: float = Field(0.3, ge=0, le=60, description="Shorter repetitions are glitches, shorter holds are not told, s.")
     max_duration_s: float = Field(15.0, gt=0, le=3600, description="A longer repetition is abandoned, s; holds have no limit.")
     max_gap_s: float = Field(1.0, gt=0, le=60, description="Missing readings pause the count up to this long, then end it, s.")
 
@@ -101,8 +106,8 @@ class ExerciseProfile(SettingsModel):
     def _check(self) -> Self:
         if bool(self.cues) == bool(self.limits):
             raise ValueError("give either cues (repetitions are counted) or limits (a hold is timed)")
-        if self.sinks_pct is not None and abs(self.sinks_pct) < 20:
-            raise ValueError(f"sinks_pct must be 20 or more, or -20 or less, got {self.sinks_pct:g}")
+        if self.sinks_pct and abs(self.sinks_pct) < 20:
+            raise ValueError(f"sinks_pct must be 20 or more, 0, or -20 or less, got {self.sinks_pct:g}")
         if self.limits and not self.limits[0].required:
             raise ValueError("the first limit must be required: a hold of which nothing is seen is none")
         if self.max_duration_s <= self.min_duration_s:

@@ -1,7 +1,7 @@
 """One signal per person out of many angles: left and right, image and space, several cues.
 
-A *reading* is one angle of one side in one space, scaled so that 0 is the profile's rest and 1 its work
-threshold. The signal is the mean of the readings, each weighing by the profile's weight and by its *trust*:
+A *reading* is one angle of one side in one space (of a fold: the distance of its ends), scaled so that 0 is the profile's rest
+and 1 its work threshold. The signal is the mean of the readings, each weighing by the profile's weight and by its *trust*:
 the share of the last second in which it was there. Trust is earned slowly and lost fast, so that a hidden arm
 which flickers in and out does not pull the signal about. A reading that is missing in a frame keeps its last
 value until its trust is gone; when readings with more than half of the trusted weight are missing, there is no
@@ -29,6 +29,7 @@ _EARN_S = 1.0
 _LOSE_S = 0.15
 _LEAST_TRUST = 0.02  # of a reading seen for the first time
 _MEDIAN_S = 0.15
+_FOLD_DEG = 180.0  # of a limb whose ends touch
 
 
 class Reading(NamedTuple):
@@ -72,8 +73,9 @@ class CueSignal:
         # An angle without a side, such as the trunk's lean, speaks for both.
         self._of_side = np.stack([side != "right", side != "left"])
         self._sided = bool((side != "").any())
-        self._rest = np.array([cues[r[1]].rest_deg for r in rows])
-        self._span = np.array([cues[r[1]].work_deg - cues[r[1]].rest_deg for r in rows])
+        self._folds = np.array([cues[r[1]].angle.endswith("_fold") for r in rows])
+        self._rest = self._scaled(np.array([cues[r[1]].rest_deg for r in rows], np.float64))
+        self._span = self._scaled(np.array([cues[r[1]].work_deg for r in rows], np.float64)) - self._rest
         self._weight = np.array([cues[r[1]].weight for r in rows])
         self._max = sides == "max"
         # Readings of the image plane that give way to the same angle in space when that is there.
@@ -81,7 +83,7 @@ class CueSignal:
             (i, j) for i, a in enumerate(rows) for j, b in enumerate(rows) if a[1:3] == b[1:3] and i < j and cues[a[1]].space == "best"
         ]
         self._spare, self._preferred = np.array(spare, np.intp).reshape(-1, 2).T
-        self._sinks = None if sinks_pct is None or SINKING not in names else (names.index(SINKING), sinks_pct)
+        self._sinks = None if not sinks_pct or SINKING not in names else (names.index(SINKING), sinks_pct)
         self._sunk_trust = 0.0
         self._trust = np.zeros(len(rows))
         self._held = np.zeros(len(rows))
@@ -97,7 +99,7 @@ class CueSignal:
         earned = 1.0 - (1.0 - self._trust) * math.exp(-elapsed_s / _EARN_S)
         self._trust = np.where(there, np.maximum(earned, _LEAST_TRUST), self._trust * math.exp(-elapsed_s / _LOSE_S))
         self._held = np.where(there, x, self._held)
-        level = (self._held - self._rest) / self._span
+        level = (self._scaled(self._held) - self._rest) / self._span
         weight = self._weight * self._trust
         seen, trusted = float(weight[there].sum()), float(weight.sum())
         stand_in = self._stand_in(values_deg, trusted, elapsed_s)
@@ -116,6 +118,10 @@ class CueSignal:
         degrees = float(first @ self._held / first.sum()) if first.sum() > 0 else math.nan
         total = float(chosen.sum()) + stand_in.weight
         return Reading(time_s, frame, (float(chosen @ level) + stand_in.weight * stand_in.level) / total, degrees, left, right)
+
+    def _scaled(self, degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Folds as the distances that they come from: of a limb that is straight, an angle from its length is nearly all noise."""
+        return np.where(self._folds, _FOLD_DEG * (1.0 - np.cos(np.radians(degrees) / 2.0)), degrees)
 
     def _stand_in(self, values: NDArray[np.float64], trusted: float, elapsed_s: float) -> _StandIn:
         """How far the body has sunk, and how much that weighs: nothing while half of the cues' weight is trusted."""
