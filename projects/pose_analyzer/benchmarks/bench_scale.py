@@ -2,6 +2,7 @@
 
     python projects/pose_analyzer/benchmarks/bench_scale.py              tables
     python projects/pose_analyzer/benchmarks/bench_scale.py --json       everything as JSON
+    python projects/pose_analyzer/benchmarks/bench_scale.py --every-tile the tables with `detection.multi_scale: on` beside `auto`
     python projects/pose_analyzer/benchmarks/bench_scale.py --settle     the numbers of `detection.scale.sizes`, from the other seeds
     python projects/pose_analyzer/benchmarks/bench_scale.py --draw DIR   a far scene, plain beside multi-scale, as PNG
 
@@ -61,8 +62,8 @@ def _yolo() -> PoseDetector:
     return create_detector("yolo", model=YOLO, max_people=MAX_PEOPLE)
 
 
-def methods(*, profile: ScaleProfile | None = None) -> dict[str, Callable[[], PoseDetector]]:
-    """Name -> builder, for what can run here."""
+def methods(*, profile: ScaleProfile | None = None, everywhere: bool = False) -> dict[str, Callable[[], PoseDetector]]:
+    """Name -> builder, for what can run here; with `everywhere` also the search of every tile in every frame."""
     made: dict[str, Callable[[], PoseDetector]] = {
         "blazepose": _blazepose,
         "blazepose multi-scale": lambda: MultiScaleDetector(_blazepose(upsampling="cubic"), max_people=MAX_PEOPLE, profile=profile),
@@ -70,6 +71,10 @@ def methods(*, profile: ScaleProfile | None = None) -> dict[str, Callable[[], Po
     if YOLO.exists():
         made["yolo"] = _yolo
         made["yolo multi-scale"] = lambda: MultiScaleDetector(_yolo(), max_people=MAX_PEOPLE, profile=profile)
+    if everywhere:
+        made["blazepose, every tile"] = lambda: MultiScaleDetector(_blazepose(upsampling="cubic"), mode="on", max_people=MAX_PEOPLE)
+        if YOLO.exists():
+            made["yolo, every tile"] = lambda: MultiScaleDetector(_yolo(), mode="on", max_people=MAX_PEOPLE)
     return made
 
 
@@ -217,9 +222,10 @@ def measure(seeds: Iterable[int], builders: dict[str, Callable[[], PoseDetector]
     return tallies
 
 
-def scale_rows(seeds: Iterable[int] = scale_scenes.JUDGE_SEEDS[:1]) -> list[dict[str, Any]]:
+def scale_rows(seeds: Iterable[int] = scale_scenes.JUDGE_SEEDS[:1], *, everywhere: bool = False) -> list[dict[str, Any]]:
     """One row per kind of scene and method, people counted frame by frame."""
-    return [{"people_are": kind, "method": name, **tally.row()} for (name, kind), tally in measure(seeds, methods()).items()]
+    tallies = measure(seeds, methods(everywhere=everywhere))
+    return [{"people_are": kind, "method": name, **tally.row()} for (name, kind), tally in tallies.items()]
 
 
 def scale_markdown(rows: Sequence[dict[str, Any]] | None = None) -> str:
@@ -322,6 +328,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="rows as JSON")
     parser.add_argument("--seeds", type=int, default=1, help="how many of the judged seeds, 1 to 3; one takes some two minutes")
+    parser.add_argument("--every-tile", action="store_true", help="also with `detection.multi_scale: on`, which costs much")
     parser.add_argument("--settle", action="store_true", help="measure the constants instead")
     parser.add_argument("--draw", type=Path, metavar="DIR", help="write pictures instead")
     options = parser.parse_args()
@@ -330,7 +337,7 @@ def main() -> None:
     elif options.draw:
         print(*draw(options.draw), sep="\n")
     else:
-        rows = scale_rows(scale_scenes.JUDGE_SEEDS[: options.seeds])
+        rows = scale_rows(scale_scenes.JUDGE_SEEDS[: options.seeds], everywhere=options.every_tile)
         print(json.dumps(rows, indent=1) if options.json else scale_markdown(rows))
 
 

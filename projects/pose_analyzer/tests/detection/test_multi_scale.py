@@ -110,6 +110,30 @@ def test_the_search_calms_down_after_the_small_people_left():
     assert sum(inner.calls) - before == 30 + 2
 
 
+def test_who_looks_small_for_a_moment_does_not_start_the_search():
+    """Somebody just found may be measured wrongly; who stands near after all leaves nothing to look for."""
+    detector, inner = _detector()
+    near = fakes.picture([BIG])
+    _watch(detector, near, 20)
+    before = sum(inner.calls)
+    _watch(detector, fakes.picture([BIG, (900.3, 100.0, 190.0)]), 3)
+    _watch(detector, near, 57)
+    assert sum(inner.calls) - before <= 60 + 60 // 15 + 6
+
+
+def test_the_search_ends_when_the_small_person_came_near():
+    detector, inner = _detector(hold_frames=1000)
+    _watch(detector, fakes.picture([(900.3, 100.0, 280.0), BIG]), 30)
+    _watch(detector, fakes.picture([(900.3, 100.0, 290.0), BIG]), 30)
+    before = sum(inner.calls)
+    for tall in range(300, 460, 20):
+        _watch(detector, fakes.picture([(900.3, 100.0, float(tall)), BIG]), 1)
+    calm = sum(inner.calls)
+    _watch(detector, fakes.picture([(900.3, 100.0, 460.0), BIG]), 30)
+    assert sum(inner.calls) - calm == 30 + 2
+    assert calm > before
+
+
 def test_nobody_is_searched_for_beyond_max_people_and_the_surest_stay():
     people = [BIG, (700.0, 300.0, 330.0), SMALL]
     detector, inner = _detector(mode="on", max_people=2)

@@ -23,6 +23,8 @@ ScaleMode = Literal["auto", "on"]
 
 # Who is small stays so until a quarter taller: a person at the limit would switch the search on and off.
 _HYSTERESIS = 1.25
+# Somebody small is believed to be so after so many frames in a row: who has just been found may be measured wrongly at first.
+_SETTLED_FRAMES = 5
 # Frames after a small person was lost in which their place is looked at again.
 _LOOK_AGAIN = (1, 3, 7)
 _MOVED_BODIES = 0.5
@@ -137,6 +139,7 @@ class StreamSearch:
     _active_until: int = -1
     _fast_left: int = 0
     _looks: int = 0
+    _small_for: int = 0
     _small: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 4), np.float32))
     _lost: list[tuple[int, NDArray[np.float32]]] = field(default_factory=list)
     _motion: MotionMap = field(default_factory=MotionMap)
@@ -164,7 +167,7 @@ class StreamSearch:
         if self._size_px != (width_px, height_px):
             self._size_px = (width_px, height_px)
             self._tiles, self._next = plan.tiles(width_px, height_px, stream=True), 0
-            self._small, self._lost, self._motion = self._small[:0], [], MotionMap()
+            self._small, self._lost, self._motion, self._small_for = self._small[:0], [], MotionMap(), 0
             self._rests = np.zeros(len(self._tiles), np.int64)
         self._frame += 1
         if not self._tiles or (plan.max_people is not None and len(found) >= plan.max_people):
@@ -188,9 +191,16 @@ class StreamSearch:
         self._lost += [(self._frame + pause, place) for place in lost for pause in _LOOK_AGAIN]
         if lost or small.sum() > len(self._small):
             self._fast_left = len(self._tiles)
-        self._small = people.boxes_xyxy[small]
         if small.any():
-            self._active_until = self._frame + self.plan.hold_frames
+            self._small_for += 1
+            if self.is_active or self._small_for >= _SETTLED_FRAMES:
+                self._active_until = self._frame + self.plan.hold_frames
+        elif len(self._small):
+            self._small_for = 0
+            if not lost:
+                # Whoever was taken for small is here, and near.
+                self._active_until = min(self._active_until, self._frame)
+        self._small = people.boxes_xyxy[small]
 
     def _count(self, found: Poses) -> int:
         """How many tiles are due."""
@@ -198,7 +208,7 @@ class StreamSearch:
             count = self.plan.tiles_per_frame if self._fast_left > 0 else 1
             self._fast_left -= count
             return count
-        if len(found) and self._frame - self._last_probe < self.plan.probe_frames:
+        if len(found) and not self._small_for and self._frame - self._last_probe < self.plan.probe_frames:
             return 0
         self._last_probe = self._frame
         return 1
