@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pose_analyzer.errors import PoseAnalyzerError
-from pose_analyzer.reporting import PersonStatus, draw_overlay, exercise_of, main_track, plot_session, save_plot, summary_table
+from pose_analyzer.reporting import FormCues, PersonStatus, draw_overlay, exercise_of, main_track, plot_session, save_plot, summary_table
 from shared_utils import BLAZEPOSE_33, Angles, Event, EventType, Poses, Series, Session
 
 
@@ -49,6 +49,24 @@ def test_overlay_draws_nothing_for_unsure_keypoints():
     xy = np.full((1, 33, 2), 50, np.float32)
     picture = draw_overlay(np.zeros((120, 120, 3), np.uint8), _poses(xy, confidence=0.1), min_confidence=0.3)
     assert not picture.any()
+
+
+def test_overlay_colours_the_joints_that_form_feedback_names_and_says_why():
+    image = np.zeros((240, 320, 3), np.uint8)
+    xy = np.full((1, 33, 2), np.nan, np.float32)
+    for name, at in (("left_hip", (100, 60)), ("left_knee", (100, 120)), ("left_ankle", (100, 180))):
+        xy[0, BLAZEPOSE_33.index(name)] = at
+    cues = FormCues()
+    told = {"keypoints": ["left_hip", "left_knee"]}
+    cues.take([Event(EventType.FORM_DEVIATION, "cam", 1, 0.0, 1.0, message="Too deep", data=told)], timestamp_s=1.0)
+    picture = draw_overlay(image, _poses(xy), marks=cues.marks(1.5), sentences=cues.sentences(1.5))
+    thigh, shank = picture[90, 100].astype(int), picture[150, 100].astype(int)
+    assert thigh[0] > 200
+    assert thigh[1] < 100
+    assert shank[1] > 100
+    assert picture[200:, :].any()
+    late = draw_overlay(image, _poses(xy), marks=cues.marks(7.0), sentences=cues.sentences(7.0))
+    assert (late == draw_overlay(image, _poses(xy))).all()
 
 
 @pytest.mark.parametrize("value", [1e9, -1e9, 40000.0])

@@ -123,6 +123,7 @@ class _Run:
         )
         self._events: list[Event] = []
         self._writer: VideoWriter | None = None
+        self._cues = reporting.FormCues()
         self.frames = 0
         self._first_s = self._last_s = 0.0
         self._repetitions: dict[int, int] = {}
@@ -180,7 +181,8 @@ class _Run:
                 fps=getattr(info, "nominal_fps", None),
             )
         if self._writer is not None:
-            picture = annotate(update, exercise=self._pipeline.settings.exercise.name)
+            self._cues.take(update.events, timestamp_s=update.frame.timestamp_s)
+            picture = annotate(update, exercise=self._pipeline.settings.exercise.name, cues=self._cues)
             self._writer.write(picture, update.frame.timestamp_s)
 
     def finish(self, damage: str | None) -> PoseSession:
@@ -216,8 +218,14 @@ class _Run:
         )
 
 
-def annotate(update: Update, *, exercise: str | None = None) -> Any:
-    """The frame of an update with everything measured drawn onto it: (H, W, 3) uint8 RGB."""
+def annotate(update: Update, *, exercise: str | None = None, cues: reporting.FormCues | None = None) -> Any:
+    """The frame of an update with everything measured drawn onto it: (H, W, 3) uint8 RGB.
+
+    Args:
+        update: Of the pipeline.
+        exercise: What is counted, for the title.
+        cues: What form feedback has named lately; it colours joints and is written below.
+    """
     several = len(update.repetitions) > 1
     status = []
     for track_id, state in sorted(update.repetitions.items()):
@@ -232,7 +240,11 @@ def annotate(update: Update, *, exercise: str | None = None) -> Any:
             )
         )
     caption = f"{update.frame.timestamp_s:.2f} s"
-    return reporting.draw_overlay(update.frame.image, update.poses, update.angles, status=status, caption=caption)
+    now = update.frame.timestamp_s
+    marks, sentences = ({}, []) if cues is None else (cues.marks(now), cues.sentences(now))
+    return reporting.draw_overlay(
+        update.frame.image, update.poses, update.angles, status=status, caption=caption, marks=marks, sentences=sentences
+    )
 
 
 def source_name(source: Any) -> str:

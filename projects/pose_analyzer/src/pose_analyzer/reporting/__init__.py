@@ -4,6 +4,7 @@ In: a `Session`, or a frame with its measurements. Out: `result.json` and its ta
 summary for the terminal, plots, an annotated image, two videos side by side.
 """
 
+from pose_analyzer.reporting.cues import FormCues
 from pose_analyzer.reporting.export import EXPORT_FORMATS, ExportFormat, ExportOptions, export_session
 from pose_analyzer.reporting.files import load_session, result_schema, save_session, session_to_dict
 from pose_analyzer.reporting.overlay import PersonStatus, draw_overlay
@@ -35,6 +36,7 @@ __all__ = [
     "ExportFormat",
     "ExportOptions",
     "FormCell",
+    "FormCues",
     "FramePeople",
     "PersonStatus",
     "Side",

@@ -2,12 +2,12 @@
 
 `draw_overlay` takes an image and the measurements of its people and returns a new image; it measures
 nothing itself. Left limbs are orange, right limbs blue, the midline white; a bone fades with the
-confidence of its ends and is left out where a keypoint is missing.
+confidence of its ends and is left out where a keypoint is missing. Joints that form feedback names are red.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -24,6 +24,7 @@ MIDDLE: Colour = (241, 243, 245)
 ACCENT: Colour = (105, 219, 124)
 TEXT: Colour = (248, 249, 250)
 MUTED: Colour = (173, 181, 189)
+WRONG: Colour = (250, 82, 82)
 
 # The angles worth a label in the picture, by the keypoint they are written beside.
 _LABELLED = {f"{side}_{joint}": f"{side}_{joint}_flexion_deg" for side in ("left", "right") for joint in ("elbow", "hip", "knee")}
@@ -57,6 +58,8 @@ def draw_overlay(
     *,
     status: Sequence[PersonStatus] = (),
     highlight: Mapping[int, Sequence[str]] | None = None,
+    marks: Mapping[int, Collection[str]] | None = None,
+    sentences: Sequence[str] = (),
     min_confidence: float = 0.3,
     caption: str = "",
     scale: float | None = None,
@@ -69,6 +72,8 @@ def draw_overlay(
         angles: Their angles; labels are drawn for those with a reading. None draws no labels.
         status: One panel per entry, stacked from the top left.
         highlight: Track id -> names of angles to label even where others are crowded out.
+        marks: Track id -> names of keypoints that form feedback names: they, and the bones between them, are red.
+        sentences: What it says, one line each above the caption.
         min_confidence: Keypoints below it (0..1) are not drawn.
         caption: One line at the bottom left, for example the time.
         scale: Size of text and lines, 1 = for a picture 480 px high; default by the picture's shorter side.
@@ -85,16 +90,20 @@ def draw_overlay(
     canvas = np.ascontiguousarray(image).copy()
     scale = max(min(canvas.shape[:2]) / 480.0, 0.4) if scale is None else scale
     for row in range(len(poses)):
-        _draw_skeleton(canvas, poses, row, min_confidence, scale)
+        wrong = (marks or {}).get(int(poses.track_ids[row]), ())
+        _draw_skeleton(canvas, poses, row, min_confidence, scale, wrong)
     if angles is not None:
         for row in range(len(poses)):
             _draw_angle_labels(canvas, poses, row, angles, min_confidence, scale, highlight or {})
     y = int(10 * scale)
     for entry in status:
         y += _draw_panel(canvas, entry, (int(10 * scale), y), scale) + int(6 * scale)
-    if caption:
-        size = text_size(caption, int(15 * scale))
-        draw_text(canvas, caption, (int(10 * scale), canvas.shape[0] - size[1] - int(8 * scale)), int(15 * scale), TEXT, shade=True)
+    bottom = canvas.shape[0]
+    for line, colour in ((caption, TEXT), *((s, WRONG) for s in reversed(sentences))):
+        if line:
+            size_px = _fitting(line, int(15 * scale), canvas.shape[1] - int(20 * scale))
+            bottom -= text_size(line, size_px)[1] + int(8 * scale)
+            draw_text(canvas, line, (int(10 * scale), bottom), size_px, colour, shade=True)
     return canvas
 
 
@@ -103,7 +112,14 @@ def side_colour(name: str) -> Colour:
     return LEFT if name.startswith("left_") else RIGHT if name.startswith("right_") else MIDDLE
 
 
-def _draw_skeleton(canvas: NDArray[np.uint8], poses: Poses, row: int, min_confidence: float, scale: float) -> None:
+def _fitting(line: str, size_px: int, width_px: int) -> int:
+    """Size of text at which a line fits into the picture, px; not smaller than can be read."""
+    return max(min(size_px, int(size_px * width_px / max(text_size(line, size_px)[0], 1))), 8)
+
+
+def _draw_skeleton(
+    canvas: NDArray[np.uint8], poses: Poses, row: int, min_confidence: float, scale: float, wrong: Collection[str] = ()
+) -> None:
     skeleton = poses.skeleton
     xy, confidence = poses.keypoints_xy[row], poses.keypoint_confidence[row]
     shown = poses.visible[row] & (confidence >= min_confidence)
@@ -115,7 +131,7 @@ def _draw_skeleton(canvas: NDArray[np.uint8], poses: Poses, row: int, min_confid
         if not (shown[a] and shown[b]) or _is_hidden(name_a) or _is_hidden(name_b):
             continue
         same_side = name_a.split("_")[0] == name_b.split("_")[0]
-        colour = side_colour(name_a) if same_side else MIDDLE
+        colour = WRONG if name_a in wrong and name_b in wrong else side_colour(name_a) if same_side else MIDDLE
         fade = 0.45 + 0.55 * float(min(confidence[a], confidence[b]))
         start, end = _fixed(xy[a]), _fixed(xy[b])
         cv2.line(canvas, start, end, PANEL, thickness + 2, cv2.LINE_AA, 3)
@@ -123,7 +139,8 @@ def _draw_skeleton(canvas: NDArray[np.uint8], poses: Poses, row: int, min_confid
     for i, name in enumerate(skeleton.keypoints):
         if shown[i] and not _is_hidden(name):
             cv2.circle(canvas, _fixed(xy[i]), int(8 * (thickness * 0.9 + 1)), PANEL, -1, cv2.LINE_AA, 3)
-            cv2.circle(canvas, _fixed(xy[i]), int(8 * thickness * 0.9), _dim(side_colour(name), 1.0), -1, cv2.LINE_AA, 3)
+            colour = WRONG if name in wrong else side_colour(name)
+            cv2.circle(canvas, _fixed(xy[i]), int(8 * thickness * 0.9), colour, -1, cv2.LINE_AA, 3)
 
 
 def _draw_angle_labels(
