@@ -28,6 +28,9 @@ class FakeTransfer:
     def order(self) -> None:
         self._run()
 
+    def wait(self) -> None:
+        self._run()
+
     def _run(self) -> None:
         if not self.done:
             self.done = True

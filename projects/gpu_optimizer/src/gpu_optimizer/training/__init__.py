@@ -9,7 +9,9 @@ from gpu_optimizer.training.batch_optimizer import BatchSizeResult, Trial, auto_
 from gpu_optimizer.training.batch_search import AffinePiece, PeakCurve
 from gpu_optimizer.training.candidates import checkpoint_candidates
 from gpu_optimizer.training.checkpoint_manager import CheckpointManager
+from gpu_optimizer.training.offloaded_optimizer import OffloadedOptimizer
 from gpu_optimizer.training.oom import OomCounters, OomEvent, OomSafeRunner, is_oom, release_memory, run_oom_safe
+from gpu_optimizer.training.parameter_swapper import ParameterSwapper, swap_parameters
 from gpu_optimizer.training.swap_backend import Backend, CudaBackend, HostPool, Transfer
 from gpu_optimizer.training.tensor_swapper import SwapCounters, TensorSwapper, swapped_activations
 
@@ -20,9 +22,11 @@ __all__ = [
     "CheckpointManager",
     "CudaBackend",
     "HostPool",
+    "OffloadedOptimizer",
     "OomCounters",
     "OomEvent",
     "OomSafeRunner",
+    "ParameterSwapper",
     "PeakCurve",
     "SwapCounters",
     "TensorSwapper",
@@ -35,5 +39,6 @@ __all__ = [
     "is_oom",
     "release_memory",
     "run_oom_safe",
+    "swap_parameters",
     "swapped_activations",
 ]

@@ -28,6 +28,10 @@ class Transfer(Protocol):
         """From now on, what the device computes comes after it. The program does not wait."""
         ...
 
+    def wait(self) -> None:
+        """The program waits until it is over."""
+        ...
+
 
 class Backend(Protocol):
     """A device whose tensors can be moved out, and the host."""
@@ -59,6 +63,9 @@ class _Event:
 
     def order(self) -> None:
         torch.cuda.current_stream(self._device).wait_event(self.event)
+
+    def wait(self) -> None:
+        self.event.synchronize()
 
 
 class CudaBackend:
@@ -155,3 +162,8 @@ class HostPool:
             while waiting and self.total_bytes + size_bytes > self.limit_bytes and (waiting[0][1] is None or waiting[0][1].finished()):
                 buffer, _ = waiting.pop(0)
                 self.total_bytes -= buffer.numel()
+
+
+def storage_bytes(storage: torch.UntypedStorage) -> torch.Tensor:
+    """The storage as a tensor of bytes that shares it."""
+    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)

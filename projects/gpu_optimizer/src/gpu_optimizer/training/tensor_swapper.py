@@ -19,7 +19,7 @@ import torch
 from gpu_optimizer._torch_private import storage_key, when_freed
 from gpu_optimizer.errors import SwapError
 from gpu_optimizer.training.module_state import version_of
-from gpu_optimizer.training.swap_backend import Backend, CudaBackend, HostPool, Transfer
+from gpu_optimizer.training.swap_backend import Backend, CudaBackend, HostPool, Transfer, storage_bytes
 
 
 @dataclass(slots=True, kw_only=True)
@@ -160,7 +160,7 @@ class TensorSwapper:
         if taken is None:
             return None
         buffer, reader = taken
-        source = _as_bytes(storage)
+        source = storage_bytes(storage)
         entry = _Entry(self.pool, buffer, tensor.device, len(self._order))
         entry.last = self.backend.copy_out(source, buffer, reader)
         entry.source, entry.watched, entry.version = storage, tensor.detach(), key[1]
@@ -261,10 +261,6 @@ class _Handle:
     shape: tuple[int, ...]
     stride: tuple[int, ...]
     offset: int
-
-
-def _as_bytes(storage: torch.UntypedStorage) -> torch.Tensor:
-    return torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
 
 
 @contextmanager
