@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
 
 from gpu_optimizer import __version__, cli
-from gpu_optimizer.monitoring import GpuSample, HostSample, Snapshot
+from gpu_optimizer.cli import machine as machine_room
+from gpu_optimizer.monitoring import EccErrors, GpuSample, HostSample, Snapshot
 from shared_utils.errors import DeviceError
 
 HOST = HostSample(memory_total_bytes=16 << 30, memory_available_bytes=4 << 30, process_resident_bytes=1 << 28)
@@ -32,8 +36,8 @@ def machine(monkeypatch):
 
     def imitate(*gpus: GpuSample, problem: str | None = None) -> None:
         snapshot = Snapshot(gpus=gpus, host=HOST, gpu_problem=problem)
-        monkeypatch.setattr(cli.SnapshotReader, "read", lambda self: snapshot)
-        monkeypatch.setattr(cli.time, "sleep", lambda seconds: None)
+        monkeypatch.setattr(machine_room.SnapshotReader, "read", lambda self: snapshot)
+        monkeypatch.setattr(machine_room.time, "sleep", lambda seconds: None)
 
     return imitate
 
@@ -74,7 +78,7 @@ def test_ctrl_c_ends_a_watch_without_a_trace(machine, monkeypatch):
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.time, "sleep", interrupt)
+    monkeypatch.setattr(machine_room.time, "sleep", interrupt)
     result = run("watch")
     assert result.exit_code == 0
     assert "Traceback" not in result.output
@@ -104,3 +108,164 @@ def test_an_error_of_ours_is_one_line(monkeypatch, capsys):
         cli.main(["detect"])
     assert stop.value.code == 1
     assert capsys.readouterr().err == "error: the driver is gone\n"
+
+
+# --- models -----------------------------------------------------------------------------------------
+MODEL_FILE = """
+import torch
+
+
+def small():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.ReLU(), torch.nn.Linear(256, 8)), torch.ones(16, 64)
+
+
+def wrong():
+    return 5
+"""
+
+
+@pytest.fixture
+def own_model(tmp_path, monkeypatch) -> str:
+    (tmp_path / "my_models.py").write_text(MODEL_FILE)
+    monkeypatch.chdir(tmp_path)
+    return "my_models:small"
+
+
+def outcome(*words: str) -> tuple[int, str]:
+    """Exit status and what stands on standard error, as the shell gets them."""
+    import contextlib
+    import io
+
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as stop:
+        cli.main(list(words))
+    return int(stop.value.code or 0), errors.getvalue()
+
+
+def test_a_model_of_ones_own_is_estimated_to_the_byte(own_model):
+    found = json.loads(run("estimate", own_model, "--optimizer", "sgd", "--for", "cpu", "--json").stdout)
+    parameters = (64 * 256 + 256 + 256 * 8 + 8) * 4
+    assert found["parameters"] == parameters // 4
+    assert found["by_category_bytes"]["parameters"] == parameters
+    assert found["by_category_bytes"]["inputs"] == 16 * 64 * 4
+    assert found["peak_bytes"] == sum(found["by_category_bytes"].values())
+    assert len(found["timeline"]["phase"]) == len(found["timeline"]["categories"]["parameters"])
+
+
+def test_estimate_and_profile_agree_on_a_small_model(own_model):
+    estimated = json.loads(run("estimate", own_model, "--for", "cpu", "--json").stdout)
+    measured = json.loads(run("profile", own_model, "--json").stdout)
+    assert (estimated["method"], measured["method"]) == ("estimated", "measured")
+    assert estimated["peak_bytes"] == pytest.approx(measured["peak_bytes"], rel=0.03)
+
+
+def test_tables_name_the_model_its_peak_and_the_owners(own_model):
+    output = run("estimate", own_model, "--batch", "32").output
+    assert "my_models:small, batch 32" in output
+    assert "optimizer state" in output
+    assert "0.weight" in output
+
+
+def test_the_largest_batch_is_found_and_confirmed(own_model):
+    found = json.loads(run("batch-size", own_model, "--budget", "2MiB", "--optimizer", "sgd", "--json").stdout)
+    assert found["measured_peak_bytes"] <= found["budget_bytes"] == 2 * 2**20
+    assert found["batch_size"] > 16
+
+
+def test_a_plan_is_made_written_and_priced(own_model, tmp_path):
+    target = tmp_path / "plan.json"
+    result = run("plan", own_model, "--budget", "1GiB", "--machine", "l4", "--save", str(target), "--json")
+    assert json.loads(result.stdout)["budget_bytes"] == 2**30
+    priced = json.loads(run("cost", "--plan", str(target), "--top", "3", "--json").stdout)
+    assert len(priced["rows"]) == 3
+
+
+def test_a_budget_that_nothing_fits_is_answered_with_the_smallest_that_does(own_model):
+    result = run("plan", own_model, "--budget", "1KiB", "--machine", "l4", "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    again = run("plan", own_model, "--budget", str(found["smallest_bytes"]), "--machine", "l4", "--json")
+    assert again.exit_code == 0
+
+
+def test_cost_names_the_cheapest_machine_that_fits():
+    rows = json.loads(run("cost", "--memory", "30GiB", "--json").stdout)["rows"]
+    hourly = [row["usd_per_hour"] for row in rows]
+    assert hourly == sorted(hourly)
+    assert all(row["fits_bytes"] >= 30 * 2**30 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("estimate", "my_models:wrong"), "expected (model, sample)"),
+        (("estimate", "my_models:none"), "name a function"),
+        (("estimate", "no_such_module:f"), "give a module"),
+        (("estimate", "missing.json"), "cannot be read"),
+        (("batch-size", "my_models:small"), "pass --budget"),
+        (("plan", "my_models:small", "--budget", "many"), "budget"),
+        (("plan", "my_models:small", "--budget", "1GiB", "--machine", "abacus"), "there is no machine 'abacus'"),
+        (("fragmentation", "missing.pickle"), "missing.pickle"),
+        (("bench", "none"), "there is no benchmark"),
+    ],
+)
+def test_bad_input_is_one_line_that_says_what_is_right_and_status_two(own_model, words, says):
+    status, errors = outcome(*words)
+    assert status == 2
+    assert says in errors
+    assert errors.startswith("error: ")
+    assert "Traceback" not in errors
+
+
+def test_cost_needs_memory_or_a_plan():
+    assert run("cost").exit_code == 2
+    assert run("cost", "--memory", "1GiB", "--plan", "x.json").exit_code == 2
+
+
+def test_a_snapshot_is_explained(tmp_path):
+    from gpu_optimizer.profiling.allocator import AllocatorSimulator
+
+    allocator = AllocatorSimulator()
+    allocator.alloc("a", 3 << 20)
+    (tmp_path / "memory.json").write_text(json.dumps(allocator.snapshot()))
+    found = json.loads(run("fragmentation", str(tmp_path / "memory.json"), "--json").stdout)
+    assert (found["reserved_bytes"], found["allocated_bytes"]) == (20 << 20, 3 << 20)
+    assert "20.0" in run("fragmentation", str(tmp_path / "memory.json")).output
+
+
+# --- the machine ------------------------------------------------------------------------------------
+def test_the_report_names_torch_the_driver_and_what_to_do(machine):
+    machine(problem="no NVIDIA driver answers (not found)")
+    output = run("report").output
+    assert "torch" in output
+    assert "no NVIDIA driver" in output
+    found = json.loads(run("report", "--json").stdout)
+    assert found["torch"]["version"]
+    assert any("No GPU" in sentence for sentence in found["advice"])
+
+
+@pytest.mark.parametrize(
+    ("gpu", "torch", "says"),
+    [
+        (FULL, {"version": "2", "cuda": None, "cuda_usable": False}, "built without CUDA"),
+        (FULL, {"version": "2", "cuda": "13.0", "cuda_usable": False}, "cannot use the GPU"),
+        (replace(FULL, memory_used_bytes=20 << 30), {"version": "2", "cuda": "13", "cuda_usable": True}, "20.0 GiB of 24.0 GiB are held"),
+        (replace(FULL, ecc=EccErrors(uncorrected=2)), {"version": "2", "cuda": "13", "cuda_usable": True}, "2 uncorrected"),
+        (replace(FULL, clock_limits=("thermal_hardware",)), {"version": "2", "cuda": "13", "cuda_usable": True}, "improve its cooling"),
+    ],
+)
+def test_advice_follows_from_what_was_read(gpu, torch, says):
+    advice = machine_room.advise({}, Snapshot(gpus=(gpu,), host=HOST, gpu_problem=None), torch)
+    assert any(says in sentence for sentence in advice)
+
+
+def test_a_good_machine_gets_no_advice():
+    torch = {"version": "2", "cuda": "13", "cuda_usable": True}
+    assert machine_room.advise({}, Snapshot(gpus=(FULL,), host=HOST, gpu_problem=None), torch) == []
+
+
+def test_help_of_every_command_loads_no_torch():
+    code = "import sys, gpu_optimizer.cli; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -253,3 +253,71 @@ def test_a_file_that_is_no_snapshot_is_refused_with_a_reason(open_page, address,
     tab.set_input_files("[data-testid=snapshot-file]", str(file))
     tab.wait_for_selector("#snapshot-problem:not([hidden])")
     assert len(tab.inner_text("#snapshot-problem")) > 20
+
+
+ESTIMATE = {
+    "model": "lstm",
+    "parameters": 1000,
+    "batch_size": 8,
+    "peak_bytes": 9 * MIB,
+    "peak_phase": "backward",
+    "peak_step": 1,
+    "by_category_bytes": {"parameters": 3 * MIB, "optimizer_state": 4 * MIB, "activations": 2 * MIB},
+    "owners": [{"name": f"layer.{i}", "category": "activations", "size_bytes": MIB, "shape": [4, 8]} for i in range(3)],
+    "modules": [{"name": "", "kind": "LSTM", "parameter_bytes": 3 * MIB, "saved_bytes": 2 * MIB, "forward_flops": 5e9}],
+    "timeline": {
+        "phase": ["forward"] * 4 + ["backward"] * 4,
+        "step": [0] * 8,
+        "categories": {"parameters": [3 * MIB] * 8, "optimizer_state": [0] * 4 + [4 * MIB] * 4, "activations": [0, MIB, 2 * MIB, 0] * 2},
+    },
+    "notes": [],
+}
+
+
+def answer_with(tab: Any, **job: Any) -> list[dict[str, Any]]:
+    """Let the page's estimates end in this job; what it asked for is collected."""
+    asked: list[dict[str, Any]] = []
+    whole = {"id": "1", "state": "done", "error": None, "progress": 1, "stage": None, "result": None, **job}
+
+    def answer(route: Any) -> None:
+        if route.request.method == "POST":
+            asked.append(route.request.post_data_json)
+        route.fulfill(json=whole)
+
+    tab.route("**/v1/estimates**", answer)
+    return asked
+
+
+def test_an_estimate_is_asked_for_from_the_form_and_drawn(open_page, address):
+    tab = open_page(f"{address}/#/estimate")
+    asked = answer_with(tab, result=ESTIMATE)
+    tab.fill("[data-testid=model]", " lstm ")
+    tab.click("[data-testid=estimate-go]")
+    tab.wait_for_selector("[data-testid=estimate-chart]")
+    assert asked == [{"model": "lstm", "batch": 8, "precision": "fp32", "optimizer": "adamw", "target": "cuda"}]
+    assert "9.00 MiB" in tab.inner_text("[data-testid=tile-peak]")
+    assert "optimizer state" in tab.inner_text("[data-testid=estimate-result]")
+    assert inked(tab, "estimate-chart") > 1000
+    assert len(tab.query_selector_all("[data-testid=estimate-owners] tbody tr")) == 3
+
+
+def test_an_estimate_that_fails_is_told_in_the_services_words(open_page, address):
+    tab = open_page(f"{address}/#/estimate")
+    answer_with(tab, state="failed", error="no model 'x' is known <b>")
+    tab.click("[data-testid=estimate-go]")
+    tab.wait_for_selector("#estimate-problem:not([hidden])")
+    assert tab.inner_text("#estimate-problem") == "no model 'x' is known <b>"
+    assert tab.is_enabled("[data-testid=estimate-go]")
+
+
+def test_prices_follow_the_filter(open_page, address):
+    tab = open_page(f"{address}/#/prices")
+    tab.wait_for_selector("[data-testid=prices] tr")
+    before = len(tab.query_selector_all("[data-testid=prices] tr"))
+    tab.fill("[data-testid=price-gpu]", "H100")
+    tab.wait_for_function(
+        "() => [...document.querySelectorAll('[data-testid=prices] tr')].every((r) => r.cells[1].textContent.includes('H100'))"
+    )
+    assert 0 < len(tab.query_selector_all("[data-testid=prices] tr")) < before
+    tab.fill("[data-testid=price-gpu]", "abacus")
+    tab.wait_for_selector("#prices-empty:not([hidden])")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from _served import served
 from prometheus_client import CollectorRegistry
 
-from gpu_optimizer.api import GpuApiSettings, create_app
+from gpu_optimizer.api import GpuApiSettings, create_app, tasks
 from gpu_optimizer.api.jobs import Job, JobManager, JobState, QueueFullError
 from gpu_optimizer.api.summaries import thinned
 from gpu_optimizer.monitoring import SnapshotReader
@@ -202,6 +203,9 @@ def test_an_unknown_job_is_not_found(client, kind):
         ({"optimizer": "lion"}, "optimizer"),
         ({"modell": "x"}, "modell"),
         ({"accumulation": 0}, "accumulation"),
+        ({"model": "../../secrets.json"}, "paths are not read"),
+        ({"model": "config.json"}, "paths are not read"),
+        ({"model": "my_module:function"}, "paths are not read"),
     ],
 )
 def test_a_wrong_estimate_is_refused_by_field(client, change, word):
@@ -229,3 +233,57 @@ def test_processes_are_told_only_where_the_setting_is_on(client):
             "told": {},
             "problem": "no NVIDIA driver answers (no driver)",
         }
+
+
+def finished(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
+    answer = client.post(path, json=body)
+    assert answer.status_code == 202, answer.text
+    while (job := client.get(answer.headers["location"]).json())["state"] in ("queued", "running"):
+        time.sleep(0.05)
+    return job
+
+
+SMALL = {"model_type": "gpt2", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 100}
+ORDER = {"batch": 2, "precision": "fp32", "optimizer": "adamw", "accumulation": 1, "target": "cuda", "name": "gpt2"}
+
+
+def test_an_estimate_is_made_in_the_background(client):
+    job = finished(client, "/v1/estimates", model=SMALL, batch=2, optimizer="sgd")
+    assert (job["state"], job["error"]) == ("done", None)
+    assert (job["result"]["batch_size"], job["result"]["optimizer"]) == (2, "sgd")
+    listed = client.get("/v1/estimates").json()["items"]
+    assert any(item["id"] == job["id"] and item["result"] is None for item in listed)
+    assert client.delete(f"/v1/estimates/{job['id']}").status_code == 204
+    assert client.get(f"/v1/estimates/{job['id']}").status_code == 404
+
+
+def test_a_plan_for_an_unknown_machine_names_those_that_are_known(client):
+    job = finished(client, "/v1/plans", model="lstm", machine="abacus", budget="1GiB")
+    assert job["state"] == "failed"
+    assert "l4" in job["error"]
+
+
+def test_an_estimate_of_billions_is_small_to_send_and_true_to_its_sums():
+    result = tasks.run_estimate({**ORDER, "model": "llama-block", "name": "llama-block"}, lambda ratio, stage: None)
+    moments = [sum(row) for row in zip(*result["timeline"]["categories"].values(), strict=True)]
+    assert max(moments) == pytest.approx(result["peak_bytes"], rel=0.01)
+    assert sum(result["by_category_bytes"].values()) == result["peak_bytes"]
+    assert result["parameters"] * 4 == result["by_category_bytes"]["parameters"]
+    assert len(json.dumps(result)) < 500_000
+
+
+def test_a_plan_is_made_for_a_machine_that_is_not_here():
+    stages: list[str] = []
+    result = tasks.run_plan({**ORDER, "model": SMALL, "machine": "l4", "budget": "20GiB"}, lambda ratio, stage: stages.append(stage))
+    assert result["budget_bytes"] == 20 * 2**30
+    assert result["predicted_peak_bytes"] <= result["budget_bytes"]
+    assert stages[0] == "loading torch"
+
+
+def test_models_machines_and_prices_are_told(client):
+    assert "gpt2" in {row["model"] for row in client.get("/v1/models").json()}
+    assert "l4" in {row["machine"] for row in client.get("/v1/machines").json()}
+    found = client.get("/v1/prices", params={"gpu": "H100", "min_memory_gib": 80}).json()["items"]
+    assert found
+    assert all(price["gpu_memory_gib"] >= 80 and price["source"] and price["date"] and not price["spot"] for price in found)
+    assert [p["usd_per_hour"] for p in found] == sorted(p["usd_per_hour"] for p in found)

@@ -39,7 +39,7 @@ def create_app(
     Example:
         >>> app = create_app()
         >>> sorted({path.split("/")[2] for path in app.openapi()["paths"] if path.startswith("/v1")})
-        ['devices', 'estimates', 'machines', 'memory', 'models', 'plans', 'processes', 'snapshots']
+        ['devices', 'estimates', 'machines', 'memory', 'models', 'plans', 'prices', 'processes', 'snapshots']
     """
     settings = settings or GpuApiSettings()
     settings.check()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from starlette.requests import ClientDisconnect
 
 from gpu_optimizer.api.jobs import Job, JobManager, JobState
@@ -63,6 +64,15 @@ class EstimateRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model: str | dict[str, Any] = Field(description="One of GET /v1/models, `torchvision:NAME`, or a configuration in Hugging Face's form.")
+
+    @field_validator("model")
+    @classmethod
+    def _is_no_path(cls, model: str | dict[str, Any]) -> str | dict[str, Any]:
+        # On the command line a path is read as a configuration; over HTTP no file of this machine is.
+        if isinstance(model, str) and (not re.fullmatch(r"(torchvision:)?[A-Za-z0-9_.-]{1,80}", model) or model.endswith(".json")):
+            raise ValueError("a name of GET /v1/models, torchvision:NAME, or a configuration as an object; paths are not read")
+        return model
+
     batch: int | None = Field(default=None, ge=1, le=65536, description="Examples per micro-batch; null: the model's own.")
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
     optimizer: Literal["sgd", "sgd_momentum", "adam", "adamw"] | None = "adamw"

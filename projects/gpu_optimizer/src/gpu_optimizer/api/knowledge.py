@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import json
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from gpu_optimizer.costing import PriceBook, known_machines
 from gpu_optimizer.errors import ModelSpecError
-from shared_utils.devices.profiles import MachineProfile, load_machine_profiles
-
-_MACHINES = "machines.yml"
 
 
 class MachineView(BaseModel):
@@ -26,33 +28,49 @@ class MachineView(BaseModel):
     source: str = Field(description="Where its figures are from.")
 
 
-def machine_profiles() -> dict[str, MachineProfile]:
-    """Figures of known machines by short name: $GPU_CONFIG_DIR/machines.yml, else the repository's; none where there is no file.
+class ModelView(BaseModel):
+    """A model that is known by name."""
 
-    Raises:
-        ConfigError: The file is damaged.
+    model_config = ConfigDict(frozen=True)
 
-    Example:
-        >>> machine_profiles()["l4"].memory_gib
-        24.0
-    """
-    named = os.environ.get("GPU_CONFIG_DIR")
-    # api -> gpu_optimizer -> src -> gpu_optimizer -> projects -> repository
-    folders = [*([Path(named)] if named else []), Path(__file__).resolve().parents[5] / "config"]
-    found = next((folder / _MACHINES for folder in folders if (folder / _MACHINES).is_file()), None)
-    return {} if found is None else load_machine_profiles(found)
+    model: str = Field(description="Its name.")
+    summary: str = Field(description="What it is.")
 
 
-def machine_profile_of(name: str) -> MachineProfile:
-    """The figures of one machine.
+class PriceView(BaseModel):
+    """What one machine costs by the hour."""
 
-    Raises:
-        ModelSpecError: It is not known; the text names those that are.
-    """
-    known = machine_profiles()
-    if name not in known:
-        raise ModelSpecError(f"there is no machine {name[:80]!r}; there are {', '.join(known) or 'none: config/machines.yml is missing'}")
-    return known[name]
+    model_config = ConfigDict(frozen=True)
+
+    provider: str
+    instance: str
+    usd_per_hour: float = Field(description="Of the whole machine.")
+    date: str = Field(description="When the price was read.")
+    source: str = Field(description="Where.")
+    region: str = Field(description="Empty if the price is the same everywhere.")
+    gpu: str = Field(description="Empty for a machine without one.")
+    gpus: int
+    gpu_memory_gib: float | None = Field(description="Of each GPU.")
+    vcpus: float | None
+    memory_gib: float | None = Field(description="Of the host, if known.")
+    spot: bool = Field(description="It can be taken away at any time.")
+
+
+class PriceList(BaseModel):
+    """Prices, cheapest first."""
+
+    items: list[PriceView]
+    refused: int = Field(description="Prices that are too old to be used.")
+
+
+@cache
+def _known_models() -> dict[str, str]:
+    # The registry loads torch, which has no place in the service: a process of its own is asked, once.
+    code = "import json; from gpu_optimizer.models import list_models; print(json.dumps(list_models()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    if done.returncode:
+        raise ModelSpecError(f"the models cannot be listed: {done.stderr.strip().splitlines()[-1:]}")
+    return json.loads(done.stdout)
 
 
 def knowledge_router(price_file: Path | None) -> APIRouter:
@@ -64,11 +82,9 @@ def knowledge_router(price_file: Path | None) -> APIRouter:
     router = APIRouter(prefix="/v1", tags=["knowledge"])
 
     @router.get("/models")
-    def models() -> list[str]:
-        """Names of models that estimates and plans take; `torchvision:NAME` and configurations go, too."""
-        from gpu_optimizer.models import list_models  # pyright: ignore[reportMissingImports]
-
-        return list(list_models())
+    def models() -> list[ModelView]:
+        """Models that estimates and plans take by name; `torchvision:NAME` and configurations go, too."""
+        return [ModelView(model=name, summary=summary) for name, summary in _known_models().items()]
 
     @router.get("/machines")
     def machines() -> list[MachineView]:
@@ -81,7 +97,23 @@ def knowledge_router(price_file: Path | None) -> APIRouter:
                 bandwidth_bytes_per_s=profile.bandwidth_bytes_per_s,
                 source=profile.source,
             )
-            for short, profile in machine_profiles().items()
+            for short, profile in known_machines().items()
         ]
+
+    @router.get("/prices", responses={422: {"description": "The price book is damaged, or all of it too old."}})
+    def prices(
+        gpu: Annotated[str | None, Query(max_length=60, description="Part of the GPU's name.")] = None,
+        provider: Annotated[str | None, Query(max_length=60, description="Who rents it out.")] = None,
+        region: Annotated[str | None, Query(max_length=60, description="Part of the region's name.")] = None,
+        min_memory_gib: Annotated[float, Query(ge=0, le=65536, description="Memory of one GPU, or of the host without one.")] = 0,
+        spot: Annotated[bool, Query(description="Also machines that can be taken away.")] = False,
+        allow_old: Annotated[bool, Query(description="Also prices that are older than 90 days.")] = False,
+    ) -> PriceList:
+        """Machines by the hour, cheapest first, with the day and the source of each price."""
+        book = PriceBook.load(price_file, allow_old=allow_old)
+        found = book.select(
+            gpu=gpu, provider=provider, region=region, spot=None if spot else False, min_memory_bytes=round(min_memory_gib * 2**30)
+        )
+        return PriceList(items=[PriceView(**price.to_dict()) for price in found], refused=len(book.refused))
 
     return router

@@ -24,11 +24,12 @@ def run_estimate(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]
 
 def run_plan(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """How a known model is trained within a budget, computed with a machine's figures; nothing runs."""
-    step = _step(order, progress)
-    from gpu_optimizer.api.knowledge import machine_profile_of
-    from gpu_optimizer.planning.planner import plan
+    from gpu_optimizer.api.machines import machine_profile_of
 
     machine = machine_profile_of(order["machine"])
+    step = _step(order, progress)
+    from gpu_optimizer.planning import plan
+
     progress(0.4, "searching")
     found = plan(step, budget=order["budget"], device=machine, progress=lambda text: progress(0.6, text[:200]))
     return json.loads(json.dumps(found.to_dict()))
@@ -47,7 +48,7 @@ def run_snapshot(order: Mapping[str, Any], progress: Progress) -> dict[str, Any]
 
 def _step(order: Mapping[str, Any], progress: Progress) -> Any:
     progress(0.05, "loading torch")
-    from gpu_optimizer.models import build  # pyright: ignore[reportMissingImports]
+    from gpu_optimizer.models import build
 
     progress(0.3, "building the model")
     step = build(order["model"], batch=order["batch"], device="meta")

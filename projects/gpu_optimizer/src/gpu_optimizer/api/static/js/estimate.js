@@ -18,7 +18,7 @@ export function startEstimate() {
   });
   addEventListener("resize", () => redraw());
   call("/v1/models")
-    .then((names) => byId("models").replaceChildren(...names.map((name) => el("option", { value: name }))))
+    .then((known) => byId("models").replaceChildren(...known.map(({ model, summary }) => el("option", { value: model, label: summary }))))
     .catch(() => {}); // The field takes any name; the service says what is wrong with it.
 }
 

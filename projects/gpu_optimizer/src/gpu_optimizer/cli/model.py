@@ -1,0 +1,210 @@
+"""Commands about a model: models, estimate, profile, batch-size, plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from gpu_optimizer.cli.common import (
+    AccumulationOption,
+    BatchOption,
+    DeviceOption,
+    JsonOption,
+    ModelArgument,
+    OptimizerOption,
+    PrecisionOption,
+    gib,
+    load_step,
+    print_json,
+    show,
+    working,
+)
+from gpu_optimizer.errors import ModelSpecError
+
+if TYPE_CHECKING:
+    from gpu_optimizer.profiling import MemoryProfile
+    from gpu_optimizer.steps import TrainingStep
+
+_TOP = 12
+_EXACT = "checkpoint,offload,accumulation"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(models)
+    app.command()(estimate)
+    app.command()(profile)
+    app.command("batch-size")(batch_size)
+    app.command()(plan)
+
+
+def models(as_json: JsonOption = False) -> None:
+    """Names of models that every command takes."""
+    from gpu_optimizer.models import list_models
+
+    known = list_models()
+    if as_json:
+        print_json(known)
+        return
+    table = Table(show_header=False, box=None)
+    for name, summary in known.items():
+        table.add_row(name, summary)
+    show(table)
+
+
+def estimate(
+    model: ModelArgument,
+    batch: BatchOption = None,
+    precision: PrecisionOption = "fp32",
+    optimizer: OptimizerOption = "adamw",
+    accumulation: AccumulationOption = 1,
+    target: Annotated[Literal["cpu", "cuda"], typer.Option("--for", help="Kind of device that it is for.")] = "cuda",
+    save: Annotated[Path | None, typer.Option(help="Write the whole profile as JSON.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a training step would need: nothing runs, no memory is taken, no weights are loaded."""
+    with working(f"following a step of {model}"):
+        step = load_step(model, batch=batch, precision=precision, optimizer=optimizer, accumulation=accumulation)
+        from gpu_optimizer.profiling import estimate_step
+
+        found = estimate_step(step, target=target)
+    _tell(found, step, model, save, as_json)
+
+
+def profile(
+    model: ModelArgument,
+    batch: BatchOption = None,
+    precision: PrecisionOption = "fp32",
+    optimizer: OptimizerOption = "adamw",
+    accumulation: AccumulationOption = 1,
+    device: DeviceOption = "cpu",
+    save: Annotated[Path | None, typer.Option(help="Write the whole profile as JSON.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run two training steps and measure where memory goes."""
+    _require_device(device)
+    with working(f"running two steps of {model}"):
+        step = load_step(model, batch=batch, precision=precision, optimizer=optimizer, accumulation=accumulation, device=device)
+        from gpu_optimizer.profiling.measure import measure_step
+
+        found = measure_step(step)
+    _tell(found, step, model, save, as_json)
+
+
+def batch_size(
+    model: ModelArgument,
+    budget: Annotated[str | None, typer.Option(help="Memory there is, such as 8GiB.  [default: 90 % of the GPU's]")] = None,
+    precision: PrecisionOption = "fp32",
+    optimizer: OptimizerOption = "adamw",
+    device: DeviceOption = "cpu",
+    maximum: Annotated[int | None, typer.Option(min=1, help="Largest batch to look at.")] = None,
+    confirm: Annotated[bool, typer.Option(help="Run three real steps at the size that was found.")] = True,
+    as_json: JsonOption = False,
+) -> None:
+    """The largest batch that fits, estimated and then confirmed by three real steps."""
+    _require_device(device)
+    from gpu_optimizer.planning import parse_bytes
+
+    size = None if budget is None else parse_bytes(budget)
+    if size is None and device == "cpu":
+        raise ModelSpecError("on a CPU there is no limit to take 90 % of; pass --budget, for example --budget 4GiB")
+    with working(f"looking for the largest batch of {model}"):
+        step = load_step(model, precision=precision, optimizer=optimizer, device=device)
+        from gpu_optimizer.training import find_batch_size
+
+        found = find_batch_size(step, budget=size, maximum=maximum, confirm=confirm)
+    if as_json:
+        print_json(found.to_dict())
+        return
+    table = Table(title=f"{model}: batch {found.batch_size} fits into {gib(found.budget_bytes)}")
+    for title in ("batch", "predicted", "measured", "fits"):
+        table.add_column(title, justify="right")
+    for trial in found.trials:
+        table.add_row(str(trial.batch_size), gib(trial.predicted_bytes), gib(trial.measured_bytes), "yes" if trial.fits else "no")
+    if not found.trials:
+        table.add_row(str(found.batch_size), gib(found.predicted_peak_bytes), "-", "estimated")
+    show(table, f"estimated at {len(found.estimates)} sizes, {found.oom_count} out of memory")
+
+
+def plan(
+    model: ModelArgument,
+    budget: Annotated[str, typer.Option(help="Memory there is, such as 8GiB, or 90%.")],
+    batch: BatchOption = None,
+    precision: PrecisionOption = "fp32",
+    optimizer: OptimizerOption = "adamw",
+    machine: Annotated[str | None, typer.Option(help="Plan for a known machine, such as l4.  [default: this one]")] = None,
+    device: DeviceOption = "cpu",
+    search: Annotated[str, typer.Option(help="What may be done, of checkpoint, offload, accumulation, precision, batch.")] = _EXACT,
+    save: Annotated[Path | None, typer.Option(help="Write the plan as JSON.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """How a model is trained fastest within a budget: what to recompute, to move, to split."""
+    from gpu_optimizer.api.machines import machine_profile_of
+
+    if machine is None:
+        _require_device(device)
+    profile_of = None if machine is None else machine_profile_of(machine)
+    with working(f"planning {model}"):
+        step = load_step(model, batch=batch, precision=precision, optimizer=optimizer, device=device if machine is None else "meta")
+        from gpu_optimizer.planning import BudgetError
+        from gpu_optimizer.planning import plan as make_plan
+
+        words = tuple(word.strip() for word in search.split(",") if word.strip())
+        try:
+            made = make_plan(step, budget=budget, device=profile_of, search=words)
+        except BudgetError as error:  # an answer, and not the one that was hoped for
+            if as_json:
+                print_json({"error": str(error), "budget_bytes": error.budget_bytes, "smallest_bytes": error.smallest_bytes})
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(1) from None
+    if save is not None:
+        made.save(save)
+    if as_json:
+        print_json(made.to_dict())
+    else:
+        show(made.table(), *made.notes)
+
+
+def _require_device(device: str) -> None:
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ModelSpecError("--device cuda: torch sees no GPU here (`gpu-optimizer report` says why); use cpu, or `estimate`")
+
+
+def _tell(found: MemoryProfile, step: TrainingStep, name: str, save: Path | None, as_json: bool) -> None:
+    from gpu_optimizer.api.summaries import profile_summary
+
+    if save is not None:
+        found.save(save)
+    summary = profile_summary(found, step, name=name)
+    if as_json:
+        print_json(summary)
+        return
+    show(*_tables(summary), *found.notes)
+
+
+def _tables(summary: dict[str, Any]) -> tuple[Table, Table, Table]:
+    peak = Table(title=f"{summary['model']}, batch {summary['batch_size']}: {gib(summary['peak_bytes'])} at the peak, {summary['method']}")
+    peak.add_column(f"in {summary['peak_phase']} of step {summary['peak_step'] + 1}")
+    for title in ("bytes", "share"):
+        peak.add_column(title, justify="right")
+    for category, size in sorted(summary["by_category_bytes"].items(), key=lambda item: -item[1]):
+        if size:
+            peak.add_row(category.replace("_", " "), gib(size), f"{size / summary['peak_bytes']:.0%}")
+    owners = Table(title="who makes it")
+    for title, side in (("tensor", "left"), ("for", "left"), ("shape", "left"), ("bytes", "right")):
+        owners.add_column(title, justify=side, overflow="fold")  # pyright: ignore[reportArgumentType]
+    for owner in summary["owners"][:_TOP]:
+        shape = " x ".join(map(str, owner["shape"]))
+        owners.add_row(owner["name"], owner["category"].replace("_", " "), shape, gib(owner["size_bytes"]))
+    parts = Table(title="modules")
+    for title, side in (("module", "left"), ("kind", "left"), ("parameters", "right"), ("kept for backward", "right")):
+        parts.add_column(title, justify=side, overflow="fold")  # pyright: ignore[reportArgumentType]
+    for part in summary["modules"][:_TOP]:
+        parts.add_row(part["name"] or "(all)", part["kind"], gib(part["parameter_bytes"]), gib(part["saved_bytes"]))
+    return peak, owners, parts
