@@ -74,6 +74,13 @@ def test_large_block_is_split_only_when_more_than_1_mib_is_left() -> None:
     assert allocator.requested_bytes == 19 * MIB + 512
 
 
+def test_rest_of_exactly_1_mib_is_not_split_off() -> None:
+    allocator = AllocatorSimulator()
+    for name, size in (("a", 7), ("b", 7), ("c", 5)):  # 20 - 7 - 7 = 6; 6 - 5 = 1
+        allocator.alloc(name, size * MIB)
+    assert layout(allocator) == [[(7 * MIB, True), (7 * MIB, True), (6 * MIB, True)]]
+
+
 def test_small_block_is_split_down_to_512_bytes() -> None:
     allocator = AllocatorSimulator()
     allocator.alloc("a", MIB)
@@ -281,6 +288,15 @@ def test_expandable_segment_grows_by_20_mib_and_is_shared_by_all_sizes() -> None
     allocator.free("b")
     allocator.alloc("c", 36 * MIB)  # one block of 36, which two segments of 12 could not give
     assert allocator.reserved_bytes == 40 * MIB
+
+
+def test_end_of_an_expandable_segment_is_used_last() -> None:
+    allocator = AllocatorSimulator(EXPANDABLE)
+    hole = allocator.alloc("hole", 15 * MIB)
+    allocator.alloc("kept", 35 * MIB)  # 0-15, 15-50; mapped 0-60, so 10 are free at the end
+    allocator.free("hole")
+    # The 10 at the end would fit best, but they can grow; the hole of 15 cannot.
+    assert allocator.alloc("x", 8 * MIB) == hole
 
 
 def test_expandable_segment_returns_whole_pieces_from_its_middle() -> None:

@@ -52,6 +52,14 @@ def test_sums_of_a_comb_are_those_of_arithmetic() -> None:
     assert by_name["large"].fragmentation_ratio == pytest.approx(0.8)  # 20 MiB free in pieces of 4
 
 
+def test_segment_that_is_free_as_a_whole_can_be_returned() -> None:
+    allocator = AllocatorSimulator()
+    allocator.alloc("x", 40 * MIB)
+    allocator.free("x")
+    report = analyze_snapshot(allocator.snapshot())
+    assert (report.free_bytes, report.inactive_split_bytes, report.fragmentation_ratio) == (40 * MIB, 0, 0)
+
+
 def test_segments_with_most_free_memory_come_first() -> None:
     allocator = comb()
     allocator.alloc("full", 40 * MIB)
