@@ -4,6 +4,7 @@ Checkpoints, swapping to the host, the batch size, number formats, accumulation,
 runs out. Every tool is applied to the user's own model and can be taken off again.
 """
 
+from gpu_optimizer.training.accumulation import AccumulatedStep, Accumulator, accumulate, target_tokens
 from gpu_optimizer.training.batch_decorator import batch_size_decorator
 from gpu_optimizer.training.batch_optimizer import BatchSizeResult, Trial, auto_batch_size, find_batch_size
 from gpu_optimizer.training.batch_search import AffinePiece, PeakCurve
@@ -16,6 +17,8 @@ from gpu_optimizer.training.swap_backend import Backend, CudaBackend, HostPool, 
 from gpu_optimizer.training.tensor_swapper import SwapCounters, TensorSwapper, swapped_activations
 
 __all__ = [
+    "AccumulatedStep",
+    "Accumulator",
     "AffinePiece",
     "Backend",
     "BatchSizeResult",
@@ -32,6 +35,7 @@ __all__ = [
     "TensorSwapper",
     "Transfer",
     "Trial",
+    "accumulate",
     "auto_batch_size",
     "batch_size_decorator",
     "checkpoint_candidates",
@@ -41,4 +45,5 @@ __all__ = [
     "run_oom_safe",
     "swap_parameters",
     "swapped_activations",
+    "target_tokens",
 ]
