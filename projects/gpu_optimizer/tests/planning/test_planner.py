@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 import torch
 from torch import nn
 
+from gpu_optimizer.costing import Price, PriceBook
 from gpu_optimizer.errors import PlanError
-from gpu_optimizer.planning import BudgetError, ErrorLedger, Plan, plan
+from gpu_optimizer.planning import BudgetError, ErrorLedger, Plan, cheapest_plans, micro_batches, plan
 from gpu_optimizer.planning.ledger import LedgerEntry
 from gpu_optimizer.planning.probe import measure_times, untouched
 from gpu_optimizer.profiling.estimate import estimate_step
@@ -73,8 +76,6 @@ def test_a_batch_is_split_where_that_is_enough_and_gradients_stay_the_same(plain
     TrainingStep.of(model, SAMPLE, loss=loss, optimizer=None).run()
     whole = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
-    from gpu_optimizer.planning import micro_batches
-
     with made.apply(model):
         for part, _ in micro_batches(made, SAMPLE):
             (loss(model(*part.args)) / made.accumulation).backward()
@@ -161,6 +162,30 @@ def test_a_model_that_exists_nowhere_is_planned_for_a_machine_that_is_elsewhere(
     assert small.usd_per_step == pytest.approx(small.predicted_s / 1000)
 
 
+def test_the_cheapest_machine_is_found_by_price_and_time() -> None:
+    with torch.device("meta"):
+        step = TrainingStep.of(nn.Sequential(*(Residual(512) for _ in range(2))), torch.empty(1024, 512), optimizer="sgd")
+    figures = {"kind": "cuda", "memory_gib": 8, "bandwidth_gb_per_s": 500, "fp16_tflops": 80, "source": "test"}
+    known = {
+        "fast": MachineProfile(name="Fast 9", fp32_tflops=40, matches=("Fast 9",), **figures),
+        "slow": MachineProfile(name="Slow 1", fp32_tflops=10, matches=("Slow 1",), **figures),
+        "unpriced": MachineProfile(name="Gift", fp32_tflops=10, matches=("Gift",), **figures),
+    }
+    today = datetime.now(UTC).date()
+    offers = [
+        Price(provider="x", instance="a", usd_per_hour=hourly, date=today, source="test", gpu=gpu, gpus=2, gpu_memory_gib=8)
+        for gpu, hourly in (("Fast 9", 6.0), ("Slow 1", 4.0))
+    ]
+    book = PriceBook(prices=tuple(offers), refused=(), today=today, max_age_days=90)
+    made = cheapest_plans(step, book=book, known=known, ledger=ErrorLedger(None), search=())
+    assert [found.device for found in made] == ["Fast 9", "Slow 1"]  # 3 USD at 40 against 2 USD at 10 TFLOPS for each GPU
+    assert made[0].usd_per_hour == 3.0
+    with pytest.raises(PlanError, match="no price"):
+        cheapest_plans(step, book=book, known=known, machines=["unpriced"])
+    with pytest.raises(BudgetError):
+        cheapest_plans(step, None, 1000, book=book, known=known, ledger=ErrorLedger(None))
+
+
 def test_another_number_format_is_used_when_it_may_be() -> None:
     with torch.device("meta"):
         model = nn.Sequential(*(Residual(512) for _ in range(4)))
@@ -193,7 +218,8 @@ def test_a_plan_is_not_applied_to_another_model(plain_peak) -> None:
         ({"budget": "lots"}, "no size"),
         ({"search": ("magic",)}, "search"),
         ({"device": "cuda:7"}, "not here"),
-        ({"objective": "cost"}, "usd_per_hour"),
+        ({"objective": "cost", "device": "abacus"}, "no machine"),
+        ({"objective": "beauty"}, "objective"),
         ({"margin": -1.0}, "margin"),
     ],
 )

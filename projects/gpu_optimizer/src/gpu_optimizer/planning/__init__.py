@@ -4,6 +4,7 @@
 """
 
 from gpu_optimizer.planning.apply import AppliedPlan, Verification, micro_batches, verify
+from gpu_optimizer.planning.economy import cheapest_plans
 from gpu_optimizer.planning.ledger import ErrorLedger, LedgerEntry, default_ledger_path
 from gpu_optimizer.planning.machine import Machine
 from gpu_optimizer.planning.planner import BudgetError, plan
@@ -20,6 +21,7 @@ __all__ = [
     "Machine",
     "Plan",
     "Verification",
+    "cheapest_plans",
     "default_ledger_path",
     "format_bytes",
     "micro_batches",

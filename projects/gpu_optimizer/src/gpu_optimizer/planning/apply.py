@@ -25,6 +25,7 @@ from gpu_optimizer.planning.probe import untouched
 from gpu_optimizer.planning.sizes import format_bytes
 from gpu_optimizer.profiling.measure import measure_step
 from gpu_optimizer.steps import OptimizerSpec, Precision, Sample, TrainingStep, map_tensors
+from gpu_optimizer.training.tensor_swapper import TensorSwapper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class AppliedPlan:
         self.plan = plan
         self.model = model
         self._checkpoints = Checkpoints(model).apply(plan.recomputed)
-        self._swapper: Any = None
+        self._swapper = TensorSwapper(model).attach(plan.offloaded) if plan.offloaded else None
 
     def step(
         self, sample: Any, *, loss: Callable[..., torch.Tensor] | None = None, target: Any = None, optimizer: OptimizerSpec = "adamw"
@@ -109,6 +110,9 @@ class AppliedPlan:
 
     def undo(self) -> None:
         """Take everything off; the model is as it was, with the weights it has now."""
+        if self._swapper is not None:
+            self._swapper.detach()
+            self._swapper = None
         self._checkpoints.remove()
 
     def __enter__(self) -> AppliedPlan:

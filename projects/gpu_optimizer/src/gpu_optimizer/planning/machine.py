@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from gpu_optimizer.costing import known_machines
 from gpu_optimizer.errors import PlanError
 from gpu_optimizer.steps import Precision
 from shared_utils.devices import Device, MachineProfile, detect_devices
@@ -46,7 +47,8 @@ class Machine:
         """The machine that is meant.
 
         Args:
-            device: A device that is here ("cpu", "cuda", "cuda:1", a torch device), or the profile of one.
+            device: A device that is here ("cpu", "cuda", "cuda:1", a torch device), or the profile or short name of one
+                that is elsewhere.
 
         Raises:
             PlanError: There is no such device here.
@@ -58,10 +60,14 @@ class Machine:
         if isinstance(device, MachineProfile):
             return _profiled(device)
         wanted = str(device)
+        profiles = known_machines()
+        if wanted in profiles:
+            return _profiled(profiles[wanted])
         found = [here for here in detect_devices() if wanted in (str(here), str(here.kind))]
         if not found:
             there = ", ".join(str(here) for here in detect_devices())
-            raise PlanError(f"device: {wanted!r} is not here; there are {there}. For another machine pass its MachineProfile")
+            others = ", ".join(profiles) or "none"
+            raise PlanError(f"device: {wanted!r} is not here; there are {there}, and of other machines the figures of {others}")
         here = found[0]
         kinds: tuple[Precision, ...] = ("fp32", "tf32", "bf16", "fp16")
         available = {str(precision) for precision in here.precisions}

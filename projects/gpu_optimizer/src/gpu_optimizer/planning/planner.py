@@ -126,11 +126,12 @@ def plan(
         target: As in `TrainingStep`.
         optimizer: As in `TrainingStep`.
         precision: Number format that is used unless the search may choose.
-        objective: "time" for the fastest, "cost" for the cheapest step; on one device they are the same, and "cost"
-            only asks for a price. `cheapest_plan` compares devices.
+        objective: "time" for the fastest step on one device; "cost" for the cheapest among machines with a price, those
+            named in `device` or all, unless `usd_per_hour` gives the price of one.
         search: What may be done. "checkpoint", "offload" and "accumulation" leave what is trained as it is;
             "precision" and "batch" (another batch size, for the least time per example) do not.
-        device: What to plan for, default the model's device: a device here, or the `MachineProfile` of another machine.
+        device: What to plan for, default the model's device: a device here, or another machine by its `MachineProfile`
+            or its short name in config/machines.yml.
         usd_per_hour: Price of the device, to have the plan say what a step costs.
         price_source: Where the price comes from.
         ledger: Past errors, from which margins follow. Default: the user's, see `default_ledger_path`.
@@ -156,8 +157,21 @@ def plan(
         if sample is None:
             raise PlanError("sample: a plan needs what the model is called with; pass a batch, or a TrainingStep instead of the model")
         step = TrainingStep.of(model, sample, loss=loss, target=target, optimizer=optimizer, precision=precision)
+    if objective not in ("time", "cost"):
+        raise PlanError(f"objective: expected 'time' or 'cost', got {objective!r}")
     if objective == "cost" and usd_per_hour is None:
-        raise PlanError("objective='cost' needs usd_per_hour=; gpu_optimizer.costing.PriceBook knows prices")
+        from gpu_optimizer.planning.economy import cheapest_plans
+
+        names = None if device is None else [device] if isinstance(device, str) else list(device)
+        settings = {
+            "search": search,
+            "ledger": ledger,
+            "margin": margin,
+            "efficiency": efficiency,
+            "solve_s": solve_s,
+            "progress": progress,
+        }
+        return cheapest_plans(step, None, "90%" if budget is None else budget, machines=names, **settings)[0]
     machine = Machine.of(step.device if device is None and step.device.type != "meta" else device or "cpu")
     if unknown := set(search) - set(get_args(Search)):
         raise PlanError(f"search: {sorted(unknown)[0]!r} is not known; choose from {', '.join(get_args(Search))}")
