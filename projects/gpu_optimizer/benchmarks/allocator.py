@@ -4,8 +4,9 @@
     python projects/gpu_optimizer/benchmarks/allocator.py --json out/allocator.json
 
 Speed: requests per second of a replay, median of five, the settings taking turns. Right: agreement with the slow
-twin of the tests on random lists. Worth: peak of reserved over peak of used memory, by settings, for lists with
-changing shapes; the last one is a ResNet-18 whose training step is estimated at changing batch sizes.
+twin of the tests on random lists, and with torch's own allocator where there is a CUDA device. Worth: peak of
+reserved memory by settings for lists with changing shapes; the last one is a ResNet-18 whose training step is
+estimated at changing batch sizes.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SETTINGS = {
     "power2 / 8": AllocatorSettings.parse("roundup_power2_divisions:8"),
     "max_split 128": AllocatorSettings.parse("max_split_size_mb:128"),
 }
-TWIN = Path(__file__).parents[1] / "tests/profiling/test_allocator_twin.py"
+TESTS = Path(__file__).parents[1] / "tests/profiling"
 
 
 def random_requests(count: int, seed: int = 0) -> list[Request]:
@@ -69,14 +70,30 @@ def speed(count: int = 50_000, rounds: int = 5) -> list[dict[str, Any]]:
     return [{"settings": name, "requests_per_s": round(count / statistics.median(taken))} for name, taken in times.items()]
 
 
-def agreement(lists: int = 200, length: int = 150) -> dict[str, int]:
-    """Random lists on a small device, compared with the twin after every request."""
-    spec = importlib.util.spec_from_file_location("allocator_twin", TWIN)
+def from_tests(name: str) -> Any:
+    """A module of the tests: the judges live there."""
+    spec = importlib.util.spec_from_file_location(name, TESTS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look for it there
+    sys.modules[name] = module  # its dataclasses look for it there
     spec.loader.exec_module(module)
+    return module
+
+
+def on_device() -> list[dict[str, Any]]:
+    """The same requests made of torch's own allocator; empty without a CUDA device."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return []
+    judge = from_tests("test_allocator_device")
+    return [{"settings": text or "default", **judge.compare(text, count=5000)} for text in judge.SETTINGS]
+
+
+def agreement(lists: int = 200, length: int = 150) -> dict[str, int]:
+    """Random lists on a small device, compared with the twin after every request."""
+    module = from_tests("test_allocator_twin")
     requests = wrong = refused = 0
     for seed in range(lists):
         capacity = 100 * MIB
@@ -171,9 +188,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="also write the figures there")
     arguments = parser.parse_args()
-    figures = {"speed": speed(), "agreement": agreement(), "worth": worth()}
+    figures = {"speed": speed(), "agreement": agreement(), "on_device": on_device(), "worth": worth()}
     show("50,000 requests, one core", figures["speed"])
     show("agreement with the slow twin (100 MiB device)", [figures["agreement"]])
+    if figures["on_device"]:
+        show("agreement with torch's own allocator", figures["on_device"])
+    else:
+        print("agreement with torch's own allocator: not measured, there is no CUDA device here")
     show("peak of reserved memory, MiB", figures["worth"])
     if arguments.json is not None:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)

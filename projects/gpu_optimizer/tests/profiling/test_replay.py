@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gpu_optimizer.errors import AllocatorError
 from gpu_optimizer.profiling.allocator import AllocatorSimulator
 from gpu_optimizer.profiling.allocator_settings import AllocatorSettings
-from gpu_optimizer.profiling.replay import Replay, Request, replay, requests_from_lives, requests_from_snapshot
+from gpu_optimizer.profiling.replay import Replay, Request, predict_reserved, replay, requests_from_lives, requests_from_snapshot
 from gpu_optimizer.profiling.snapshots import load_snapshot
 
 MIB = 2**20
@@ -158,9 +158,10 @@ def test_lives_of_an_estimated_step_need_what_the_profile_says() -> None:
         sample = torch.empty(64, 300)
     profile = estimate_step(TrainingStep.of(model, sample, optimizer="adamw"), target="cuda")
     # Growing segments split to 512 bytes, so nothing but the rounding is added to what tensors need.
-    predicted = replay(requests_from_lives(profile.lives), AllocatorSettings(expandable_segments=True))
+    predicted = predict_reserved(profile.lives, AllocatorSettings(expandable_segments=True))
     assert predicted.stats.peak_active_bytes == profile.peak_bytes
-    assert predicted.stats.peak_reserved_bytes >= profile.peak_bytes
+    assert predicted.peak_bytes >= profile.peak_bytes
+    assert predict_reserved(profile.lives, capacity_bytes=profile.peak_bytes // 2).out_of_memory
     allocator = AllocatorSimulator()
     replay(requests_from_lives(profile.lives), simulator=allocator)
     names = {frame.name for segment in load_snapshot(allocator.snapshot()).segments for block in segment.blocks for frame in block.frames}

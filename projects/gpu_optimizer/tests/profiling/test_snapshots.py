@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpu_optimizer.errors import SnapshotError
@@ -274,3 +274,21 @@ def test_torchs_sums_of_a_predicted_snapshot_are_ours(simulated: dict[str, Any])
 
     reserved = sum(segment.size_bytes for segment in load_snapshot(simulated).segments)
     assert f"total_reserved: {_memory_viz.Bytes(reserved)}" in _memory_viz.segsum(simulated)
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 50 * MIB), st.booleans()), max_size=40), st.booleans())
+@settings(max_examples=50, deadline=None)
+def test_torch_adds_up_every_predicted_snapshot(steps: list[tuple[int, int, bool]], expandable: bool) -> None:
+    """`segsum` of torch compares the bytes of each segment with those of its blocks, and all of them with each other."""
+    from torch.cuda import _memory_viz
+
+    allocator = AllocatorSimulator(AllocatorSettings(expandable_segments=expandable))
+    for key, size, elsewhere in steps:
+        if allocator.holds(key):
+            if elsewhere:
+                allocator.record_stream(key, 5)
+            allocator.free(key)
+        else:
+            allocator.synchronize()
+            allocator.alloc(key, size, stream=int(elsewhere))
+    assert f"segments: {len(allocator.segments())}" in _memory_viz.segsum(allocator.snapshot())

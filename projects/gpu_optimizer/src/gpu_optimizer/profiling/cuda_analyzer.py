@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gpu_optimizer.errors import SimulatedOutOfMemoryError, SnapshotError
 from gpu_optimizer.profiling.allocator import AllocatorSimulator
 from gpu_optimizer.profiling.allocator_pool import DEFAULT_POOL, PoolId
-from gpu_optimizer.profiling.allocator_settings import MIB
-from gpu_optimizer.profiling.fragmentation import Holder, PoolUse, SegmentUse, holders, pool_uses, segment_uses, snapshot_settings
+from gpu_optimizer.profiling.fragmentation import Holder, PoolUse, SegmentUse, holders, mib_text, pool_uses, segment_uses, snapshot_settings
 from gpu_optimizer.profiling.fragmentation_advice import Advice, ReplayCheck, advise
 from gpu_optimizer.profiling.fragmentation_history import OutOfMemoryReport, PoolTimeline, out_of_memory_reports, timelines
 from gpu_optimizer.profiling.snapshots import MemorySnapshot, load_snapshot
@@ -322,11 +321,11 @@ def _ask(allocator: AllocatorSimulator, size: int, stream: int, pool: PoolId) ->
     block, taken = after.allocated_bytes - before.allocated_bytes, after.reserved_bytes - before.reserved_bytes
     if after.device_frees > before.device_frees:
         outcome: Outcome = "after_release"
-        sentence = f"cached segments are given back first (the device waits), then the driver gives {_mib(taken)} more than now"
+        sentence = f"cached segments are given back first (the device waits), then the driver gives {mib_text(taken)} more than now"
     elif after.device_allocs > before.device_allocs:
-        outcome, sentence = "new_segment", f"no free block has {_mib(rounded)}: the driver must give {_mib(taken)}"
+        outcome, sentence = "new_segment", f"no free block has {mib_text(rounded)}: the driver must give {mib_text(taken)}"
     else:
-        outcome, sentence = "fits", f"a cached block serves it, {_mib(block)} of it are used"
+        outcome, sentence = "fits", f"a cached block serves it, {mib_text(block)} of it are used"
     return RequestAnswer(outcome=outcome, size_bytes=size, block_bytes=block, segment_bytes=max(taken, 0), sentence=sentence)
 
 
@@ -334,7 +333,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(part) for part in value]
     return asdict(value) if hasattr(value, "__dataclass_fields__") else value
-
-
-def _mib(count: int) -> str:
-    return f"{count / MIB:,.1f} MiB"

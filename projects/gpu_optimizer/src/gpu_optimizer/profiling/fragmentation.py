@@ -121,6 +121,16 @@ def snapshot_settings(snapshot: MemorySnapshot) -> AllocatorSettings:
     return settings
 
 
+def mib_text(count: int) -> str:
+    """Bytes for people.
+
+    Example:
+        >>> mib_text(3 * 2**29), mib_text(5 * 2**18)
+        ('1,536 MiB', '1.2 MiB')
+    """
+    return f"{count / 2**20:,.1f}".removesuffix(".0") + " MiB"
+
+
 def pool_name(pool_id: PoolId, stream: int, *, small: bool) -> str:
     """What a reader calls a pool.
 

@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from gpu_optimizer.profiling.allocator_settings import DIVISION_INTERVALS, MIB, AllocatorSettings
-from gpu_optimizer.profiling.fragmentation import PoolUse, responsible_line, snapshot_settings
+from gpu_optimizer.profiling.fragmentation import PoolUse, mib_text, responsible_line, snapshot_settings
 from gpu_optimizer.profiling.fragmentation_history import known_capacity, recorded_peak
 from gpu_optimizer.profiling.replay import Replay, Request, replay, requests_from_snapshot
 from gpu_optimizer.profiling.snapshots import MemorySnapshot, TraceEvent
 
 T = TypeVar("T")
 
-REPLAY_LIMIT = 200_000
+REPLAY_LIMIT = 100_000
 """Newest requests that are replayed; a second or two per setting."""
 _WORTH_BYTES = 16 * MIB
 _WORTH_SHARE = 0.02
@@ -116,7 +116,7 @@ class _Trial:
 
     def change(self, after: Replay) -> str:
         """Peaks with and without, in words."""
-        return f"{_mib(after.peak_bytes)} instead of {_mib(self.now.peak_bytes)} are reserved at the peak"
+        return f"{mib_text(after.peak_bytes)} instead of {mib_text(self.now.peak_bytes)} are reserved at the peak"
 
 
 def _growing(trial: _Trial) -> Iterator[Advice]:
@@ -152,7 +152,7 @@ def _collection(trial: _Trial) -> Iterator[Advice]:
     changed = trial.settings.with_(garbage_collection_threshold=0.8, memory_fraction=1.0)
     after = replay(trial.requests, changed, capacity_bytes=capacity, stop=False)
     reason = (
-        f"with {_mib(capacity)} allowed, segments that lie idle are returned early: {trial.change(after)}. It only works with "
+        f"with {mib_text(capacity)} allowed, segments that lie idle are returned early: {trial.change(after)}. It only works with "
         "torch.cuda.set_per_process_memory_fraction, and every return waits for the device"
     )
     yield from trial.advice("Give unused segments back before taking new ones", "garbage_collection_threshold:0.8", reason, after)
@@ -177,8 +177,8 @@ def _bucketing(trial: _Trial) -> Iterator[Advice]:
     after = trial.under(trial.settings, bucketed)
     where, counts = max(varying.items(), key=lambda item: sum(size * count for size, count in item[1].items()))
     reason = (
-        f"{len(varying)} lines ask for ever different sizes, such as {where}: {len(counts)} sizes from {_mib(min(counts))} to "
-        f"{_mib(max(counts))}. Padded to eighths between powers of two, {trial.change(after)}"
+        f"{len(varying)} lines ask for ever different sizes, such as {where}: {len(counts)} sizes from {mib_text(min(counts))} to "
+        f"{mib_text(max(counts))}. Padded to eighths between powers of two, {trial.change(after)}"
     )
     yield from trial.advice("Pad inputs to a few fixed shapes", "", reason, after)
 
@@ -200,8 +200,8 @@ def _churn(trace: Sequence[TraceEvent]) -> Iterator[Advice]:
         yield Advice(
             title="Do not empty the cache in a loop",
             setting="",
-            reason=f"{again} segments ({_mib(amount)} in all) were given back and taken again at the same size although memory never ran "
-            "out. torch.cuda.empty_cache() makes the device wait each time and frees nothing that a tensor of this process could not use",
+            reason=f"{again} segments ({mib_text(amount)} in all) were given back and taken again at the same size although memory "
+            "never ran out. torch.cuda.empty_cache() makes the device wait each time and frees nothing that a tensor of this process could not use",
         )
 
 
@@ -213,7 +213,7 @@ def _private_pools(pools: Sequence[PoolUse]) -> Iterator[Advice]:
         yield Advice(
             title="Let CUDA graphs share one pool",
             setting="",
-            reason=f"private pools hold {_mib(reserved)}, of which {_mib(free)} are free but closed to everything else; pass one "
+            reason=f"private pools hold {mib_text(reserved)}, of which {mib_text(free)} are free but closed to everything else; pass one "
             "torch.cuda.graph_pool_handle() to all captures, largest first",
         )
 
@@ -224,8 +224,8 @@ def _waiting(pools: Sequence[PoolUse]) -> Iterator[Advice]:
         yield Advice(
             title="Release what other streams use by events",
             setting="",
-            reason=f"{_mib(waiting)} are freed but wait for a stream named with Tensor.record_stream; hold the tensor until an event of "
-            "that stream has passed instead, then it is reused at once",
+            reason=f"{mib_text(waiting)} are freed but wait for a stream named with Tensor.record_stream; hold the tensor until an event "
+            "of that stream has passed instead, then it is reused at once",
         )
 
 
@@ -236,7 +236,7 @@ def _without_history(settings: AllocatorSettings, pools: Sequence[PoolUse]) -> I
         yield Advice(
             title="Let segments grow",
             setting="expandable_segments:True",
-            reason=f"{_mib(split)} of {_mib(reserved)} are free beside blocks in use and cannot be returned. The snapshot has no "
+            reason=f"{mib_text(split)} of {mib_text(reserved)} are free beside blocks in use and cannot be returned. The snapshot has no "
             "history, so what this would save is not known; record one with torch.cuda.memory._record_memory_history",
         )
 
@@ -248,7 +248,3 @@ def _newest(snapshot: MemorySnapshot, device: int) -> MemorySnapshot:
         return snapshot
     traces = tuple(part[-REPLAY_LIMIT:] if number == device else part for number, part in enumerate(snapshot.traces))
     return MemorySnapshot(segments=snapshot.segments, traces=traces, settings=snapshot.settings)
-
-
-def _mib(count: int) -> str:
-    return f"{count / MIB:,.0f} MiB"

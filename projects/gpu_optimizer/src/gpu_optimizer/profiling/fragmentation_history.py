@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from gpu_optimizer.profiling.allocator_settings import AllocatorSettings
-from gpu_optimizer.profiling.fragmentation import Holder, holders, pool_name, pool_uses, responsible_line, snapshot_settings
+from gpu_optimizer.profiling.fragmentation import Holder, holders, mib_text, pool_name, pool_uses, responsible_line, snapshot_settings
 from gpu_optimizer.profiling.snapshots import MemorySnapshot, TraceEvent
 
 _RETURNS = frozenset({"segment_free", "segment_unmap"})
@@ -157,20 +157,18 @@ def _reading(event: TraceEvent, reserved: int, active: int, settings: AllocatorS
     cached, missing = reserved - active, event.size_bytes - event.device_free_bytes
     if cached >= event.size_bytes:
         return (
-            f"fragmentation: {_mib(cached)} were reserved and free, enough for the {_mib(event.size_bytes)} that were asked for, "
+            f"fragmentation: {mib_text(cached)} were reserved and free, enough for the {mib_text(event.size_bytes)} that were asked for, "
             "but in pieces that are too small or belong to another pool or stream"
             + ("" if settings.expandable_segments else "; try PYTORCH_ALLOC_CONF=expandable_segments:True")
         )
     if cached + event.device_free_bytes >= event.size_bytes:
-        return f"nearly full: {_mib(cached)} cached and {_mib(event.device_free_bytes)} free would do together, but not in one piece"
+        return (
+            f"nearly full: {mib_text(cached)} cached and {mib_text(event.device_free_bytes)} free would do together, but not in one piece"
+        )
     return (
-        f"too much in use: {_mib(active)} are held, and {_mib(missing - cached)} more than there is would be needed; "
+        f"too much in use: {mib_text(active)} are held, and {mib_text(missing - cached)} more than there is would be needed; "
         "use a smaller batch, checkpointing, offloading or a smaller number format"
     )
-
-
-def _mib(count: int) -> str:
-    return f"{count / 2**20:,.1f} MiB"
 
 
 def _active_change(event: TraceEvent, settings: AllocatorSettings) -> int:

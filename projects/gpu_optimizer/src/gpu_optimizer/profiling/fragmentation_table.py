@@ -8,25 +8,25 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from gpu_optimizer.profiling.fragmentation import mib_text
+
 if TYPE_CHECKING:
     from gpu_optimizer.profiling.cuda_analyzer import FragmentationReport
-
-MIB = 2**20
 
 
 def report_table(report: FragmentationReport, *, lines: int = 10) -> RenderableType:
     """Sums, pools, the largest holders, advice and what happened when memory ran out."""
     share = report.free_bytes / report.reserved_bytes if report.reserved_bytes else 0.0
     head = Text(
-        f"device {report.device}: {_mib(report.reserved_bytes)} reserved, {_mib(report.active_bytes)} in use, "
-        f"{_mib(report.free_bytes)} free ({share:.0%}), largest free block {_mib(report.largest_free_bytes)}, "
+        f"device {report.device}: {mib_text(report.reserved_bytes)} reserved, {mib_text(report.active_bytes)} in use, "
+        f"{mib_text(report.free_bytes)} free ({share:.0%}), largest free block {mib_text(report.largest_free_bytes)}, "
         f"fragmentation {report.fragmentation_ratio:.0%}; settings: {report.settings or 'default'}"
     )
     parts: list[RenderableType] = [head, _pools(report), _segments(report, lines // 2), _holders(report, lines)]
     if report.advice:
         parts.append(_advice(report))
     parts += [
-        Text(f"out of memory at event {each.tick}: {_mib(each.requested_bytes)} for {each.where}. {each.reading}", style="red")
+        Text(f"out of memory at event {each.tick}: {mib_text(each.requested_bytes)} for {each.where}. {each.reading}", style="red")
         for each in report.out_of_memory
     ]
     return Group(*parts)
@@ -39,7 +39,7 @@ def _pools(report: FragmentationReport) -> Table:
         table.add_column(title, justify="right")
     for pool in report.pools:
         amounts = (pool.reserved_bytes, pool.active_bytes, pool.free_bytes, pool.inactive_split_bytes, pool.largest_free_bytes)
-        table.add_row(pool.name, str(pool.segments), *map(_mib, amounts), f"{pool.fragmentation_ratio:.0%}")
+        table.add_row(pool.name, str(pool.segments), *map(mib_text, amounts), f"{pool.fragmentation_ratio:.0%}")
     return table
 
 
@@ -51,7 +51,7 @@ def _segments(report: FragmentationReport, lines: int) -> Table:
         table.add_column(title, justify="right")
     for row in report.segments[:lines]:
         amounts = (row.size_bytes, row.active_bytes, row.largest_free_bytes)
-        table.add_row(f"{row.address:#x}", row.pool + (" (grows)" if row.expandable else ""), *map(_mib, amounts), str(row.blocks))
+        table.add_row(f"{row.address:#x}", row.pool + (" (grows)" if row.expandable else ""), *map(mib_text, amounts), str(row.blocks))
     return table
 
 
@@ -61,7 +61,7 @@ def _holders(report: FragmentationReport, lines: int) -> Table:
     for title in ("in use", "blocks", "largest"):
         table.add_column(title, justify="right")
     for row in report.holders[:lines]:
-        table.add_row(row.where, _mib(row.size_bytes), str(row.blocks), _mib(row.largest_bytes))
+        table.add_row(row.where, mib_text(row.size_bytes), str(row.blocks), mib_text(row.largest_bytes))
     return table
 
 
@@ -72,14 +72,10 @@ def _advice(report: FragmentationReport) -> Table:
     table.add_column("saves", justify="right")
     table.add_column("why")
     for advice in report.advice:
-        gain = "not known" if advice.gain_bytes is None else _mib(advice.gain_bytes)
+        gain = "not known" if advice.gain_bytes is None else mib_text(advice.gain_bytes)
         table.add_row(advice.title, advice.setting or "-", gain, advice.reason)
     check = report.replay_check
     if check is not None and check.recorded_bytes:
         error = check.predicted_bytes / check.recorded_bytes - 1
         table.caption = f"the replay of {check.requests} requests reserves {error:+.1%} of what the history shows"
     return table
-
-
-def _mib(count: int) -> str:
-    return f"{count / MIB:,.1f} MiB"

@@ -144,6 +144,23 @@ def replay(
     )
 
 
+def predict_reserved(lives: Iterable[Life], settings: AllocatorSettings | None = None, *, capacity_bytes: int | None = None) -> Replay:
+    """What the allocator would reserve for tensors that live as a profile says.
+
+    Args:
+        lives: `MemoryProfile.lives`, best of a profile for "cuda".
+        settings: Settings of the allocator; default: torch's.
+        capacity_bytes: Memory of the device, less what the CUDA context takes; None = as much as is asked for.
+
+    Returns:
+        `peak_bytes` is the memory to compare with a budget; `out_of_memory` says where the budget was not enough.
+
+    Raises:
+        AllocatorError: A life ends before it begins.
+    """
+    return replay(requests_from_lives(lives), settings, capacity_bytes=capacity_bytes)
+
+
 def requests_from_lives(lives: Iterable[Life], *, stream: int = 0) -> list[Request]:
     """Requests of tensors that are allocated and released at given ticks, such as `MemoryProfile.lives`.
 
