@@ -23,6 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import bench_memory  # beside this file
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS, DOC = ROOT / "out" / "bench" / "results.json", ROOT / "docs" / "PERFORMANCE.md"
 BENCHMARKS = ROOT / "projects" / "pose_analyzer" / "benchmarks"
@@ -199,6 +201,10 @@ def service(minutes: float = 2.0) -> Iterator[Row]:
         yield Row("service", **row)
 
 
+def _rows_of(name: str, group: Callable[[], Iterator[dict[str, Any]]]) -> Callable[[], Iterator[Row]]:
+    return lambda: (Row(group=name, **row) for row in group())
+
+
 GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "blazepose": blazepose,
     "pipeline": pipeline,
@@ -209,7 +215,7 @@ GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "video": video,
     "synthetic": synthetic,
     "service": service,
-}
+} | {name: _rows_of(name, group) for name, group in bench_memory.GROUPS.items()}
 
 
 # --- output -------------------------------------------------------------------------------------------
@@ -246,7 +252,7 @@ def document(rows: list[Row], where: str) -> str:
     for r in rows:
         goal = "" if r.goal is None else f"{r.goal:g}"
         lines.append(f"| {r.what} | {_number(r.ours)} | {_number(r.other)} | {r.against} | {r.ratio:.2f} | {goal} | {r.verdict} |")
-    return "\n".join([*lines, "", *_limits(rows)]).rstrip() + "\n"
+    return "\n".join([*lines, "", *_limits(rows), *bench_memory.sections()]).rstrip() + "\n"
 
 
 def _limits(rows: list[Row]) -> list[str]:
