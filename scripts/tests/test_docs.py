@@ -58,13 +58,14 @@ def test_the_api_paper_tells_the_messages_as_they_are():
 
 
 def test_the_api_paper_names_every_setting_and_every_route(tmp_path):
+    from gpu_optimizer.api import GpuApiSettings
     from gpu_optimizer.api import create_app as create_gpu_app
     from pose_analyzer.api import create_app as create_pose_app
     from pose_analyzer.api.settings import PoseApiSettings
 
     content = (ROOT / "docs/API.md").read_text("utf-8")
     settings = re.findall(r"^\| `(\w+)` \| `HTTP_API_(\w+)` \|", content, re.MULTILINE)
-    assert {key for key, _ in settings} == set(PoseApiSettings.model_fields)
+    assert {key for key, _ in settings} == {*PoseApiSettings.model_fields, *GpuApiSettings.model_fields}
     assert all(variable == key.upper() for key, variable in settings)
     routes = set(re.findall(r"`(?:GET|POST|DELETE) (/[\w/{}]*)`", content)) - {"/metrics"}
     pose = create_pose_app(PoseApiSettings(data_dir=tmp_path))
