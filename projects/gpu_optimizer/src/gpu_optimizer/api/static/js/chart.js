@@ -7,8 +7,8 @@ export function inks() {
   const style = getComputedStyle(document.documentElement);
   const read = (name) => style.getPropertyValue(name).trim();
   return {
-    ink: Array.from({ length: 7 }, (_, i) => read(`--ink-${i}`)),
-    text: read("--text"), muted: read("--muted"), grid: read("--grid"), hover: read("--hover"), bad: read("--bad"), surface: read("--surface"),
+    ink: Array.from({ length: 8 }, (_, i) => read(`--ink-${i}`)),
+    muted: read("--muted"), grid: read("--grid"), bad: read("--bad"),
     font: style.getPropertyValue("--font").trim(),
   };
 }
@@ -166,7 +166,7 @@ export function drawStack(canvas, { categories, phase, step, ink, peak }) {
   g.fill();
 }
 
-const STATES = { active_allocated: 0, active_awaiting_free: 2, active_pending_free: 2, inactive: null };
+const STATES = { active_allocated: 0, active_awaiting_free: 2, active_pending_free: 2, inactive: 7 };
 
 /**
  * Segments as bars, each as wide as it is large, with its blocks.
@@ -188,8 +188,7 @@ export function drawSegments(canvas, segments) {
     let x = left;
     for (const [size, state] of segment.blocks) {
       const w = size * scale;
-      const ink = STATES[state];
-      g.fillStyle = ink === null || ink === undefined ? c.hover : c.ink[ink];
+      g.fillStyle = c.ink[STATES[state] ?? 6];
       g.fillRect(x, y, Math.max(w - (w > 3 ? 1 : 0), 0.5), 16);
       x += w;
     }

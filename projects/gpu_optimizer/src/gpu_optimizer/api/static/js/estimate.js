@@ -52,7 +52,7 @@ function show(result) {
   const shares = Object.entries(result.by_category_bytes).filter(([, size]) => size > 0).sort((a, b) => b[1] - a[1]);
   const peak = el(
     "div",
-    { class: "tiles" },
+    { class: "tiles small" },
     tile("Peak", bytes(result.peak_bytes), `in ${result.peak_phase} of step ${result.peak_step + 1}`, "peak"),
     tile("Parameters", count(result.parameters), bytes(result.by_category_bytes.parameters)),
     ...shares.slice(0, 2).filter(([name]) => name !== "parameters").map(([name, size]) => tile(words(name), bytes(size), `${percent(size / result.peak_bytes)} of the peak`)),

@@ -39,11 +39,11 @@ function row(price) {
     "tr",
     {},
     el("td", {}, el("span", { text: `${price.provider} ${price.instance}` }), price.spot ? el("span", { text: " (spot)" }) : null),
-    el("td", { text: gpu }),
+    el("td", { class: "fixed", text: gpu }),
     el("td", { class: "n", text: price.gpu_memory_gib ? `${price.gpu_memory_gib} GiB` : "–" }),
     el("td", { class: "n", text: usd(price.usd_per_hour) }),
     el("td", { class: "dim", text: price.region || "–" }),
-    el("td", { class: "dim", text: price.date }),
+    el("td", { class: "dim fixed", text: price.date }),
     el("td", { class: "dim", text: price.source }),
   );
 }

@@ -49,9 +49,9 @@ function show(report, name) {
   const canvas = el("canvas", { class: "chart", role: "img", "data-testid": "segments", "aria-label": `Map of ${report.segments.length} segments; the tables below say the same.` });
   redraw = () => canvas.offsetWidth && drawSegments(canvas, report.segments);
   byId("snapshot-result").replaceChildren(
-    el("div", { class: "tiles" }, ...figures.map(([title, figure, fact]) => el("article", { class: "card tile" }, el("h3", { text: title }), el("div", { class: "figure", text: figure }), el("div", { class: "facts" }, el("span", { text: fact }))))),
+    el("div", { class: "tiles small" }, ...figures.map(([title, figure, fact]) => el("article", { class: "card tile" }, el("h3", { text: title }), el("div", { class: "figure", text: figure }), el("div", { class: "facts" }, el("span", { text: fact }))))),
     advice(report.advice),
-    el("section", { class: "card" }, el("header", { class: "card-head" }, el("h2", { text: report.segments_left_out ? `The ${report.segments.length} largest segments` : "Segments" }), legend([["in use", 0], ["waiting for a stream", 2], ["free", 6]])), canvas),
+    el("section", { class: "card" }, el("header", { class: "card-head" }, el("h2", { text: report.segments_left_out ? `The ${report.segments.length} largest segments` : "Segments" }), legend([["in use", 0], ["waiting for a stream", 2], ["free", 7]])), canvas),
     tableCard(
       "Pools",
       [["Pool", "path", (p) => p.name], ["Segments", "n", (p) => String(p.segments)], ["Reserved", "n", (p) => bytes(p.reserved_bytes)], ["In use", "n", (p) => bytes(p.active_bytes)], ["Largest free", "n", (p) => bytes(p.largest_free_bytes)], ["Fragmentation", "n", (p) => percent(p.fragmentation_ratio)]],
