@@ -201,7 +201,8 @@ def _churn(trace: Sequence[TraceEvent]) -> Iterator[Advice]:
             title="Do not empty the cache in a loop",
             setting="",
             reason=f"{again} segments ({mib_text(amount)} in all) were given back and taken again at the same size although memory "
-            "never ran out. torch.cuda.empty_cache() makes the device wait each time and frees nothing that a tensor of this process could not use",
+            "never ran out. torch.cuda.empty_cache() makes the device wait each time and frees nothing that a tensor of this process could "
+            "not use",
         )
 
 
