@@ -312,3 +312,11 @@ def test_strict_evidence_takes_readings_away_and_changes_none():
 def test_errors_of_nobody_are_none():
     nobody = Poses.empty(BLAZEPOSE_33)
     assert picture_errors(joint_angles(nobody, timestamp_s=0.0), nobody).sigma_deg.shape == (0, len(ANGLE_NAMES))
+
+
+def test_a_scale_keeps_both_promises_in_easy_and_in_hard_conditions():
+    rng = np.random.default_rng(6)
+    easy, hard = rng.normal(size=9000) * 0.93, rng.normal(size=3000) * 1.07
+    scale = balanced_scale(easy, hard)
+    assert all(coverage(part, np.full(part.shape, scale)).met for part in (easy, hard))
+    assert balanced_scale(easy) < scale < balanced_scale(hard)

@@ -108,10 +108,21 @@ def _witnesses(names: tuple[str, ...]) -> tuple[NDArray[np.intp], NDArray[np.int
     return np.array(columns, np.intp), np.array(others, np.intp)
 
 
+def angle_key(name: str) -> str:
+    """What an angle's band is filed under: its name without side; that of the body's middle, which is surer, on its own.
+
+    Example:
+        >>> angle_key("left_trunk_lean_deg"), angle_key("trunk_lean_deg")
+        ('trunk_lean_deg', 'middle_trunk_lean_deg')
+    """
+    plain = name.removeprefix("left_").removeprefix("right_")
+    return f"middle_{name}" if plain == name else plain
+
+
 # Models are compared by identity, so that these are looked up once for each.
 @lru_cache(maxsize=32)
 def _calibrated(model: SigmaModel, names: tuple[str, ...]) -> tuple[NDArray[np.intp], Array]:
     """Columns of the angles that have weights, and their (9, a) weights."""
-    plain = [name.removeprefix("left_").removeprefix("right_") for name in names]
-    columns = [i for i, name in enumerate(plain) if name in model.angles]
-    return np.array(columns, np.intp), np.array([model.angles[plain[i]] for i in columns]).reshape(-1, len(ANGLE_FEATURES)).T.copy()
+    keys = [angle_key(name) for name in names]
+    columns = [i for i, key in enumerate(keys) if key in model.angles]
+    return np.array(columns, np.intp), np.array([model.angles[keys[i]] for i in columns]).reshape(-1, len(ANGLE_FEATURES)).T.copy()

@@ -102,12 +102,14 @@ def fit_keypoints(samples: Iterable[tuple[Poses, NDArray[Any]]], *, about: Mappi
     )
 
 
-def fit_angle(error_deg: Array, features: Array) -> list[float] | None:
+def fit_angle(error_deg: Array, features: Array, rough: NDArray[np.bool_] | None = None) -> list[float] | None:
     """Weights of `angle_sigma.ANGLE_FEATURES` for the band of one angle; None when there are fewer than 50 readings.
 
     Args:
         error_deg: (m,) measured minus true.
         features: (m, 9) from `angle_sigma.angle_features`.
+        rough: (m,) readings made in bad conditions, where errors are larger than the features tell. The size of the band is then
+            a compromise: the promises are to be kept in both conditions. None = all conditions are alike.
     """
     there = np.isfinite(error_deg) & np.isfinite(features).all(-1)
     if int(there.sum()) < _LEAST_SAMPLES:
@@ -124,7 +126,9 @@ def fit_angle(error_deg: Array, features: Array) -> list[float] | None:
     start = np.zeros(features.shape[1])
     start[:2] = 1.0, 0.5
     theta = minimize(loss, start, jac=True, method="L-BFGS-B").x
-    theta[0] += np.log(balanced_scale(error * np.exp(-features @ theta)))
+    z = error * np.exp(-features @ theta)
+    conditions = [z] if rough is None else [z[rough[there]], z[~rough[there]]]
+    theta[0] += np.log(balanced_scale(*(part for part in conditions if len(part) >= _LEAST_SAMPLES)))
     return theta.tolist()
 
 
@@ -155,20 +159,23 @@ def fit_trust(lifted_deg: Array, plain_deg: Array, true_deg: Array, seen: Array,
     return np.clip(trust, 0.0, 1.0).tolist()
 
 
-def balanced_scale(z: Array) -> float:
-    """Factor on sigma at which the worse of both promises of `GOALS` is missed by the least share of its margin.
+def balanced_scale(*parts: Array) -> float:
+    """Factor on sigma at which the worst of both promises of `GOALS` is missed by the least share of its margin.
+
+    Args:
+        parts: Errors in units of sigma; the promises are to hold in each part.
 
     Example:
         >>> z = np.abs(np.random.default_rng(0).normal(size=20000))
         >>> bool(abs(balanced_scale(z) - 1.0) < 0.02)
         True
     """
-    z = np.sort(np.abs(z))
+    in_order = [np.sort(np.abs(z)) for z in parts]
 
     def miss(scale: float) -> float:
-        return max(float(abs(np.searchsorted(z, band * scale) / len(z) - goal)) / margin for band, goal, margin in GOALS)
+        return max(abs(float(np.searchsorted(z, band * scale)) / len(z) - goal) / margin for z in in_order for band, goal, margin in GOALS)
 
-    return float(min(np.exp(np.linspace(-2.0, 2.0, 801)), key=miss))
+    return min(np.exp(np.linspace(-2.0, 2.0, 801)).tolist(), key=miss)
 
 
 def _gathered(samples: Iterable[tuple[Poses, NDArray[Any]]]) -> tuple[Array, Array, Skeleton]:

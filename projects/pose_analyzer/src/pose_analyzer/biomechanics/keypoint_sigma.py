@@ -44,7 +44,7 @@ class SigmaModel:
         usual: (f,) value of a feature that cannot be told (no metric landmarks, a hidden trunk).
         lowest: (f,) and
         highest: (f,) values seen in calibration; beyond them the nearest counts.
-        angles: Angle without its side -> weights of `angle_sigma.ANGLE_FEATURES`; an angle that is not listed has no known error.
+        angles: `angle_sigma.angle_key` -> weights of `angle_sigma.ANGLE_FEATURES`; an angle that is not listed has no known error.
         depth_share: Part -> share of the landmarks' depth that is believed, see `lifting`.
         trust: Angle without its side and unit -> weights of the lifted angle against the plain one, see `consensus`.
         about: Where the constants come from: detector, frames, command.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pose_analyzer.biomechanics import joint_angles
-from pose_analyzer.biomechanics.angle_sigma import angle_features
+from pose_analyzer.biomechanics.angle_sigma import angle_features, angle_key
 from pose_analyzer.biomechanics.angles import SPACE_NAMES, angles_in_space
 from pose_analyzer.biomechanics.calibration import fit_angle, fit_depth_share, fit_keypoints, fit_trust
 from pose_analyzer.biomechanics.evidence import seen_shares
@@ -53,9 +53,10 @@ def calibrate(takes: Sequence[Take], detector: str, *, command: str) -> SigmaMod
     model = fit_keypoints(((poses, take.truth["joints_xy"][found]) for take, poses, found in rows), about=about)
     everybody = Poses.concatenate([poses for _, poses, _ in rows if len(poses)])
     truth = Poses.concatenate([_true(take, found) for take, poses, found in rows if len(poses)])
+    rough = np.concatenate([np.full(len(poses), take.scene.is_rough) for take, poses, _ in rows])
     model = replace(model, depth_share=_depth_shares(everybody, truth))
     model = replace(model, trust=dict(_trust(model, everybody, truth)))
-    return replace(model, angles=dict(_angle_bands(model, everybody, truth)))
+    return replace(model, angles=dict(_angle_bands(model, everybody, truth, rough)))
 
 
 def _true(take: Take, found: NDArray[np.bool_]) -> Poses:
@@ -83,7 +84,7 @@ def _trust(model: SigmaModel, people: Poses, truth: Poses) -> Iterator[tuple[str
         for p, c in ((truth, 0.0), (people, _MIN_CONFIDENCE), (lift(people, depth_share=model.depth_share), _MIN_CONFIDENCE))
     )
     names, seen, front = seen_shares(people, min_confidence=_MIN_CONFIDENCE)
-    for name, columns in _by_name([n.removesuffix("_deg") for n in names]):
+    for name, columns in _grouped(n.removesuffix("_deg").removeprefix("left_").removeprefix("right_") for n in names):
         chosen = [values[:, columns].ravel() for values in (lifted, plain, true, seen)]
         lifted_deg, plain_deg, true_deg, share = chosen
         trust = fit_trust(lifted_deg, plain_deg, true_deg, share, np.repeat(front, len(columns)))
@@ -91,21 +92,22 @@ def _trust(model: SigmaModel, people: Poses, truth: Poses) -> Iterator[tuple[str
             yield name, trust
 
 
-def _angle_bands(model: SigmaModel, people: Poses, truth: Poses) -> Iterator[tuple[str, list[float]]]:
-    """(name without side, weights of the features) of every angle that has a propagated error."""
+def _angle_bands(model: SigmaModel, people: Poses, truth: Poses, rough: NDArray[np.bool_]) -> Iterator[tuple[str, list[float]]]:
+    """(`angle_key`, weights of the features) of every angle that has a propagated error."""
     person = model.person_features(people)
     seen = propagated_angles(people, timestamp_s=0.0, min_confidence=_MIN_CONFIDENCE, model=model, person=person)
     true = joint_angles(truth, timestamp_s=0.0, min_confidence=0.0)
     in_space, _ = angles_in_space(truth, min_confidence=0.0)
     error, features = seen.value_deg - np.concatenate([true.value_deg, in_space], axis=1), angle_features(seen, person)
-    for name, columns in _by_name(seen.names):
-        weights = fit_angle(error[:, columns].ravel(), features[:, columns].reshape(-1, features.shape[-1]))
+    for key, columns in _grouped(angle_key(name) for name in seen.names):
+        weights = fit_angle(error[:, columns].ravel(), features[:, columns].reshape(-1, features.shape[-1]), np.repeat(rough, len(columns)))
         if weights is not None:
-            yield name, weights
+            yield key, weights
 
 
-def _by_name(names: Sequence[str]) -> Iterator[tuple[str, list[int]]]:
-    """Name without side, and its columns."""
-    plain = [n.removeprefix("left_").removeprefix("right_") for n in names]
-    for name in dict.fromkeys(plain):
-        yield name, [i for i, n in enumerate(plain) if n == name]
+def _grouped(keys: Iterable[str]) -> Iterator[tuple[str, list[int]]]:
+    """Every key, and the columns that it stands over."""
+    columns: dict[str, list[int]] = {}
+    for i, key in enumerate(keys):
+        columns.setdefault(key, []).append(i)
+    yield from columns.items()

@@ -60,6 +60,11 @@ class AuditScene:
     elevation_deg: float = 8.0
 
     @property
+    def is_rough(self) -> bool:
+        """Whether the picture is noisy or blurred, or the camera looks down: errors are larger than a detector's confidence tells."""
+        return self.noise_sigma > 5.0 or self.motion_blur > 0.0 or self.elevation_deg > 12.0
+
+    @property
     def key(self) -> str:
         """Stable short name of everything that decides what is seen."""
         text = json.dumps(asdict(self) | {"fps": _FPS, "format": _FORMAT}, sort_keys=True)
