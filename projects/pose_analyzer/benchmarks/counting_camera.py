@@ -25,6 +25,8 @@ _WANDER_S = 0.2
 # Of the people in a picture a detector knows depth least, hips less well than other joints.
 _DEPTH_M, _VAGUE_HIPS = 0.04, 1.8
 _FAR_M = 0.12
+# Within this share of the person's extent from its twin before it, a joint is hidden.
+_HIDES = 0.08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ def seen(joints_m: Array, times_s: Array, sight: Sight, random: Random) -> list[
     xy = relative[..., :2] * (sight.distance_m / depth)[..., None]
     size = float(np.median(np.ptp(xy.reshape(n, -1, 2), axis=1).max(1)))
     behind = depth - depth[:, :, ::-1] > _FAR_M
-    hidden = behind & (np.hypot(*np.moveaxis(xy - xy[:, :, ::-1], -1, 0)) < 0.2 * size)
+    hidden = behind & (np.hypot(*np.moveaxis(xy - xy[:, :, ::-1], -1, 0)) < _HIDES * size)
     worse = np.where(hidden, random.uniform(1.0, 3.5), 1.0)[..., None] * np.where(np.arange(7) == 3, _VAGUE_HIPS, 1.0)[:, None, None]
     lasting, wander = random.normal(size=(7, 2, 3)), _wander(random, times_s)
     error = worse * (sight.error * (lasting + wander) + sight.flicker * random.normal(size=(n, 7, 2, 3)))

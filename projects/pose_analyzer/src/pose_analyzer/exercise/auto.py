@@ -174,10 +174,15 @@ class _Trial:
 
     @property
     def repetitions(self) -> tuple[int, float]:
-        """How many of the repetitions in `told` are alike in duration, and how long these took in all."""
-        seconds = [e.end_s - e.start_s for e in self.told if e.type in _DONE]
-        usual = median(seconds) if seconds else 0.0
-        alike = [s for s in seconds if usual / _STEADY <= s <= usual * _STEADY]
+        """How many of the repetitions in `told` are alike in duration, and how long these took in all.
+
+        One of which the beginning or the end was not seen is alike unless it is longer than the others.
+        """
+        done = [e for e in self.told if e.type in _DONE]
+        whole = [e for e in done if None not in (e.data.get("eccentric_s", 0.0), e.data.get("concentric_s", 0.0))]
+        usual = median(e.end_s - e.start_s for e in whole or done) if done else 0.0
+        lasting = [(e.end_s - e.start_s, e in whole) for e in done]
+        alike = [s for s, is_whole in lasting if s <= usual * _STEADY and (s >= usual / _STEADY or not is_whole)]
         return len(alike), sum(alike)
 
     @property
