@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from gpu_optimizer.profiling.cuda_analyzer import FragmentationReport, analyze_snapshot, capture, record_history
     from gpu_optimizer.profiling.estimate import estimate_inference, estimate_step
     from gpu_optimizer.profiling.measure import measure_step
+    from gpu_optimizer.profiling.memory_profiler import Comparison, MemoryProfiler, Watched
     from gpu_optimizer.profiling.profile import MemoryProfile, ModuleCost, Moment, Span, TensorLife
-    from gpu_optimizer.profiling.replay import Replay, Request, requests_from_lives, requests_from_snapshot
+    from gpu_optimizer.profiling.replay import Replay, Request, predict_reserved, requests_from_lives, requests_from_snapshot
     from gpu_optimizer.profiling.snapshots import MemorySnapshot, load_snapshot, save_snapshot
     from gpu_optimizer.profiling.static import ModelMemory, ModuleMemory, parameter_memory
 
@@ -24,7 +25,10 @@ _HOME = {
     "AllocatorSimulator": "allocator",
     "AllocatorStats": "allocator",
     "FragmentationReport": "cuda_analyzer",
+    "Comparison": "memory_profiler",
     "MemoryProfile": "profile",
+    "MemoryProfiler": "memory_profiler",
+    "Watched": "memory_profiler",
     "MemorySnapshot": "snapshots",
     "ModelMemory": "static",
     "ModuleCost": "profile",
@@ -41,6 +45,7 @@ _HOME = {
     "load_snapshot": "snapshots",
     "measure_step": "measure",
     "parameter_memory": "static",
+    "predict_reserved": "replay",
     "record_history": "cuda_analyzer",
     "requests_from_lives": "replay",
     "requests_from_snapshot": "replay",
@@ -51,8 +56,10 @@ __all__ = [
     "AllocatorSettings",
     "AllocatorSimulator",
     "AllocatorStats",
+    "Comparison",
     "FragmentationReport",
     "MemoryProfile",
+    "MemoryProfiler",
     "MemorySnapshot",
     "ModelMemory",
     "ModuleCost",
@@ -62,6 +69,7 @@ __all__ = [
     "Request",
     "Span",
     "TensorLife",
+    "Watched",
     "analyze_snapshot",
     "capture",
     "estimate_inference",
@@ -69,6 +77,7 @@ __all__ = [
     "load_snapshot",
     "measure_step",
     "parameter_memory",
+    "predict_reserved",
     "record_history",
     "requests_from_lives",
     "requests_from_snapshot",

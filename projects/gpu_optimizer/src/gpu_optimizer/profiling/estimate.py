@@ -24,6 +24,8 @@ from gpu_optimizer.steps import Precision, Sample, TrainingStep, tensors_in
 GRANULE_BYTES = {"cuda": 512, "cpu": 1}
 """What allocations are rounded up to: c10's CUDA allocator hands out multiples of 512 bytes, malloc is asked for the exact size."""
 
+_CUDA_NOTE = "cuBLAS's work spaces are counted; cuDNN's, which depend on the algorithms it picks, are not"
+
 Target = Literal["cpu", "cuda"]
 
 
@@ -64,7 +66,7 @@ def trace_step(
     if steps < 1:
         raise ProfilingError(f"steps: expected at least 1, got {steps}")
     kind = target or ("cuda" if step.device.type == "cuda" else "cpu")
-    tracker = Tracker({id(module): name for name, module in step.model.named_modules()}, work=kind == "cpu")
+    tracker = Tracker({id(module): name for name, module in step.model.named_modules()}, work=kind)
     with fake_step(step) as fake:
         count_base(tracker, fake)
         try:
@@ -82,7 +84,7 @@ def trace_step(
         granule_bytes=granule_bytes or GRANULE_BYTES.get(kind, 1),
         device=kind,
     )
-    return profile, tracker
+    return (profile.replace(notes=(_CUDA_NOTE,)) if kind == "cuda" else profile), tracker
 
 
 def estimate_inference(
@@ -106,7 +108,7 @@ def estimate_inference(
     """
     step = TrainingStep(model=model, sample=Sample.of(sample), optimizer=None, precision=precision)
     kind = target or ("cuda" if step.device.type == "cuda" else "cpu")
-    tracker = Tracker({id(module): name for name, module in model.named_modules()}, work=kind == "cpu")
+    tracker = Tracker({id(module): name for name, module in model.named_modules()}, work=kind)
     with fake_step(step) as fake:
         count_base(tracker, fake)
         try:
@@ -135,9 +137,7 @@ def follow(step: TrainingStep, tracker: Tracker, steps: int, *, together: bool) 
         if together and "foreach" in group and group["foreach"] is None and not group.get("fused"):
             group["foreach"] = True
     with ExitStack() as stack:
-        for name, parameter in step.model.named_parameters():
-            if parameter.requires_grad:
-                stack.callback(parameter.register_post_accumulate_grad_hook(_gradient_tagger(tracker, name)).remove)
+        tag_gradients(stack, step.model, tracker)
         for index in range(steps):
             tracker.begin_step(index)
             step.model.zero_grad(set_to_none=True)
@@ -145,6 +145,7 @@ def follow(step: TrainingStep, tracker: Tracker, steps: int, *, together: bool) 
             if optimizer is not None:
                 optimizer.step()
             del loss
+        tracker.stop()
 
 
 def finished_profile(tracker: Tracker, step: TrainingStep, **rest: Any) -> MemoryProfile:
@@ -175,6 +176,13 @@ def count_base(tracker: Tracker, step: TrainingStep) -> None:
         tracker.add(tensor, f"input {index}", "inputs")
     for index, tensor in enumerate(tensors_in(step.target)):
         tracker.add(tensor, f"target {index}", "inputs")
+
+
+def tag_gradients(stack: ExitStack, model: torch.nn.Module, tracker: Tracker) -> None:
+    """Have a tracker told which tensors become gradients of the model's parameters, until the stack is closed."""
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            stack.callback(parameter.register_post_accumulate_grad_hook(_gradient_tagger(tracker, name)).remove)
 
 
 def _gradient_tagger(tracker: Tracker, name: str) -> Callable[[torch.Tensor], None]:

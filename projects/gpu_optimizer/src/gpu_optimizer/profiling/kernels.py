@@ -1,4 +1,4 @@
-"""Work space that kernels of the CPU take beside the tensors one sees: copies in oneDNN's own layout.
+"""Work space that kernels take beside the tensors one sees: oneDNN's copies in its own layout, cuBLAS's workspaces.
 
 oneDNN convolves in blocks of 16 channels, so tensors in torch's plain layout are copied there and back; its
 recurrent layers keep a work space from forward to backward. Sizes follow from shapes alone and were read off
@@ -7,6 +7,8 @@ the profiler's memory events on AVX-512 machines; on others blocks are smaller, 
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +19,10 @@ from gpu_optimizer._torch_private import onednn_computes
 _BLOCK = 16
 _FIRST_LAYER_CHANNELS = 3
 _RNN_ALIGNMENT_BYTES = 9216
+_ROW_BYTES = 32768
+_LARGE_WORKSPACES = (9, 10, 12)
+PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"})
+"""Operators that cuBLAS carries out on CUDA."""
 
 
 def work_bytes(operator: str, args: Sequence[Any], output: Any) -> int:
@@ -39,9 +45,22 @@ def hidden_bytes(operator: str, args: Sequence[Any], output: Any) -> dict[int, i
         args: Its positional arguments.
         output: What it returned.
     """
-    if operator != "aten::mkldnn_rnn_layer" or not args[-1]:
+    if operator != "aten::mkldnn_rnn_layer" or not args[-1] or output[3].numel():
         return {}
     return {3: _rnn_kept(args[0], args[2].shape[1])}
+
+
+def cublas_bytes() -> int:
+    """What torch gives to cuBLAS with the first product of each thread, for good (ATen/cuda/CublasHandlePool.cpp).
+
+    32 MiB on Hopper and Blackwell, 8.1 MiB before; without a device at hand the answer is for the older ones.
+    `CUBLAS_WORKSPACE_CONFIG` overrides it in the form `:KIB:COUNT`.
+    """
+    chosen = re.findall(r":(\d+):(\d+)", os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""))
+    if chosen:
+        return sum(int(size) * 1024 * int(count) for size, count in chosen)
+    major = torch.cuda.get_device_capability()[0] if torch.cuda.is_available() else 0
+    return 32 * 2**20 if major in _LARGE_WORKSPACES else 8_519_680
 
 
 def _convolution(args: Sequence[Any], output: torch.Tensor) -> int:
@@ -71,7 +90,8 @@ def _convolution_backward(args: Sequence[Any], output: Sequence[torch.Tensor | N
     if wanted[0]:
         strided = any(stride > 1 for stride in strides) and not transposed and (half or groups == 1)
         back = 3 * _bytes(given) if strided else _padded(given) + _bytes(given)
-        phases += [grad_bytes + weight_bytes + (_bytes(given) if strided else _padded(given)), back]
+        rows = torch.get_num_threads() * (grad_bytes // max(given.shape[0], 1) + _ROW_BYTES) if strided else 0
+        phases += [grad_bytes + weight_bytes + (_bytes(given) if strided else _padded(given)) + rows, back]
     if wanted[1]:
         inputs = 0 if _first_layer(given, weight, groups) else _padded(given)
         sums = _sums(weight_bytes, inputs + grad_bytes, given.shape[0]) if half and groups == 1 else 0

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import numpy as np
 
 from gpu_optimizer.errors import ProfilingError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 Category = Literal["parameters", "buffers", "inputs", "gradients", "optimizer_state", "activations", "temporaries"]
 Phase = Literal["forward", "backward", "optimizer"]
@@ -267,6 +270,35 @@ class MemoryProfile:
             return cls(**{**values, "notes": tuple(plain["notes"])})
         except (KeyError, TypeError, ValueError) as error:
             raise ProfilingError(f"this is no memory profile as to_dict() writes it: {error!r}; estimate or measure again") from error
+
+    def replace(self, **changes: Any) -> MemoryProfile:
+        """The same profile with some fields changed."""
+        return replace(self, **changes)
+
+    def table(self, *, depth: int = 2, lines: int = 12) -> RenderableType:
+        """The peak, its owners and the modules, for a `rich` console.
+
+        Args:
+            depth: Modules deeper than this are left out.
+            lines: Owners of the peak to show.
+        """
+        from gpu_optimizer.profiling.profile_table import profile_table
+
+        return profile_table(self, depth=depth, lines=lines)
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw what is allocated over time by category into a file (png, svg, pdf)."""
+        from gpu_optimizer.profiling.profile_plot import plot_profile
+
+        return plot_profile(self, Path(path))
+
+    def html(self, path: str | Path) -> Path:
+        """Write a page with timeline, owners and modules that needs nothing else."""
+        from gpu_optimizer.profiling.profile_plot import page
+
+        target = Path(path)
+        target.write_text(page(self), encoding="utf-8")
+        return target
 
     def save(self, path: str | Path) -> Path:
         """Write the profile as JSON."""

@@ -25,7 +25,7 @@ from gpu_optimizer._torch_private import (
     storages_of,
     when_freed,
 )
-from gpu_optimizer.profiling.kernels import hidden_bytes, work_bytes
+from gpu_optimizer.profiling.kernels import PRODUCTS, cublas_bytes, hidden_bytes, work_bytes
 from gpu_optimizer.profiling.profile import Category, Phase, Span, TensorLife
 from gpu_optimizer.steps import tensors_in
 
@@ -87,10 +87,10 @@ class Tracker:
     Args:
         names: Path of every module to follow by its `id`.
         kinds: Device types whose storages count.
-        work: Whether to add the work space of the CPU's kernels, which fake tensors do not have.
+        work: Device type whose kernels' work space is added ("cpu", "cuda"), None where it is measured.
     """
 
-    def __init__(self, names: Mapping[int, str], *, kinds: Iterable[str] = ("cpu", "cuda", "meta"), work: bool = False) -> None:
+    def __init__(self, names: Mapping[int, str], *, kinds: Iterable[str] = ("cpu", "cuda", "meta"), work: str | None = None) -> None:
         self.lives: list[Life] = []
         self.calls: list[Call] = []
         self.spans: list[Span] = []
@@ -104,6 +104,7 @@ class Tracker:
         self._stack: Stack = ()
         self._backward_stack: Stack = ()
         self._in_optimizer = False
+        self._workspaces: set[str] = set()
         self._phase: Phase | None = None
 
     @contextmanager
@@ -119,8 +120,12 @@ class Tracker:
                 stack.callback(handle.remove)
             stack.enter_context(torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack))
             stack.enter_context(observe_operators(self._operator))
-            stack.callback(self._live.clear)
+            stack.callback(self.stop)
             yield self
+
+    def stop(self) -> None:
+        """What is there now was there to the end: releases from now on do not count."""
+        self._live.clear()
 
     def add(self, tensor: torch.Tensor, name: str, category: Category) -> None:
         """Count a tensor that is there before the first step."""
@@ -150,8 +155,10 @@ class Tracker:
         name = operator_name(operator)
         used = [life for tensor in tensors_in((args, kwargs)) for life in self._known(tensor)]
         made = [life for tensor in tensors_in(output) for life in self._record(tensor, name, self._stack)]
-        if self._work:
+        if self._work == "cpu":
             self._add_work(name, args, output)
+        elif self._work == "cuda" and name in PRODUCTS:
+            self._add_workspace()
         if self._stack:
             self._charge(used, operator_flops(operator, args, kwargs, output))
         elif in_backward():
@@ -179,6 +186,17 @@ class Tracker:
             stack = self._stack or self._backward_stack
             life = self._life(size, (size,), "uint8", f"{name} (work space)", stack)
             life.died, life.category = self._next_tick(), "temporaries"
+            self.lives.append(life)
+
+    def _add_workspace(self) -> None:
+        """CuBLAS gets its work space with the first product of each thread and keeps it; backward has its own thread."""
+        thread = "backward" if in_backward() else "forward"
+        if thread not in self._workspaces:
+            self._workspaces.add(thread)
+            self._set_phase(self._phase_now())
+            size = cublas_bytes()
+            life = self._life(size, (size,), "uint8", "cuBLAS", ())
+            life.name, life.category = f"cuBLAS work space ({thread})", "temporaries"
             self.lives.append(life)
 
     def _record(self, tensor: torch.Tensor, operator: str, stack: Stack) -> Iterator[Life]:
@@ -271,9 +289,11 @@ class Tracker:
 
     def _leave_optimizer(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
         self._in_optimizer = False
-        for state in optimizer.state.values():
-            for tensor in tensors_in(state):
-                self.tag(tensor, "optimizer state", "optimizer_state")
+        for parameter, state in optimizer.state.items():
+            owner = next((life.name for life in self._known(parameter)), "optimizer")
+            for key, value in state.items():
+                for tensor in tensors_in(value):
+                    self.tag(tensor, f"{owner}: {key}", "optimizer_state")
 
     def _pack(self, tensor: torch.Tensor) -> tuple[torch.Tensor, Stack]:
         for life in self._known(tensor):
