@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise.findings import Finding, FormScore
@@ -18,13 +19,16 @@ from shared_utils.data_models import Event, EventType, Poses
 from shared_utils.errors import ValidationError
 
 _MOST_SCORES = 10_000  # a stream has no end
+# So many repetitions without a fault make a slight one of the next unlikely.
+_SOME = 2
 
 
 class FormScorer:
     """Compares repetitions with a reference; tells `form_deviation` events.
 
     A repetition is judged when the counter tells it, that is when it is over. The same fault of the same person is told
-    again only after `cooldown_s`; `scores` keeps every repetition all the same. An attempt that is too short for the counter to tell
+    again only after `cooldown_s`; something slight that the last repetitions of the same person had not is told when it comes again.
+    `scores` keeps every repetition all the same. An attempt that is too short for the counter to tell
     (`uncounted`) is judged as well; where that finds why, it is told as `rep_partial`, with the reason.
 
     A `form_deviation` event's `value` is `degrees`, its `unit` "deg" (or "s"), its `message` one sentence, its `frames` the frame that
@@ -126,8 +130,9 @@ class FormScorer:
         return self._told(repetition, judge(repetition, self.reference, self.profile))
 
     def _told(self, repetition: Repetition, score: FormScore) -> list[Event]:
+        earlier = list(islice((s for s in reversed(self.scores) if s.track_id == score.track_id), _SOME))
         self.scores.append(score)
-        return [self._event(repetition, score, f) for f in score.findings if self._due(repetition, f)]
+        return [self._event(repetition, score, f) for f in score.findings if _confirmed(f, earlier) and self._due(repetition, f)]
 
     def _attempts(self, left_out: Iterable[Event]) -> list[Event]:
         """What is said of movements that the counter has left out, if they were meant as the exercise and it is clear what is wrong."""
@@ -173,3 +178,10 @@ class FormScorer:
             message=finding.message[0].upper() + finding.message[1:],
             data=data,
         )
+
+
+def _confirmed(finding: Finding, earlier: Sequence[FormScore]) -> bool:
+    """Whether to tell a finding, given the person's last scores: one slight deviation in a row of good repetitions is chance."""
+    if finding.severity != "slight" or len(earlier) < _SOME:
+        return True
+    return any(finding.fault == f.fault for s in earlier for f in s.findings)

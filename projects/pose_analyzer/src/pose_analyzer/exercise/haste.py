@@ -9,7 +9,7 @@ from pose_analyzer.exercise.recording import Repetition
 from pose_analyzer.exercise.reference import Reference
 
 # Least evidence for haste; how fast people move is their style, which the spread of durations has already.
-_LEAST = 2.75
+_LEAST = 2.65
 
 
 def haste(repetition: Repetition, reference: Reference) -> tuple[float, Finding | None]:

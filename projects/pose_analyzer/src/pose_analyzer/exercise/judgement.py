@@ -21,7 +21,7 @@ from pose_analyzer.exercise.haste import haste
 from pose_analyzer.exercise.profile import ExerciseProfile
 from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, Repetition, leading_side
 from pose_analyzer.exercise.reference import Reference, ReferenceView
-from pose_analyzer.exercise.styles import FAULT_STYLE_DEG, feature_style_deg, tolerated
+from pose_analyzer.exercise.styles import fault_style_deg, feature_style_deg, tolerated
 
 DEFAULT_LIMIT = 3.5
 """Least evidence for a fault where the reference has no limit of its own, in spreads."""
@@ -128,7 +128,8 @@ class _Judge:
     ) -> None:
         self.repetition, self.led, self.profile, self.reference, self.view = repetition, led, profile, reference, view
         self.names = [view.features[i] for i in columns]
-        self.mean = view.mean_at(turned.azimuth_deg)[:, columns]
+        self.azimuth_deg = turned.azimuth_deg
+        self.mean = view.mean_at(self.azimuth_deg)[:, columns]
         self.phase_spread = {p: s[columns] for p, s in view.phase_spread.items()}
         self.covariance = view.covariance[np.ix_(columns, columns)]
         self.signatures = {k: s[columns] for k, s in view.signatures.items()}
@@ -160,7 +161,7 @@ class _Judge:
             score=max(100.0 - math.fsum(parts.values()), 0.0),
             parts=parts,
             findings=tuple(findings),
-            azimuth_deg=self.repetition.led_by(self.led).azimuth_deg,
+            azimuth_deg=self.azimuth_deg,
             view_deg=self.view.azimuth_deg,
             distance=self.distance,
             distance_limit=self.view.distance_limit,
@@ -204,7 +205,7 @@ class _Judge:
             mine = np.array([i for i in kept if _plain(self.names[i]) in self._features_of(_fault_of(name))], np.intp)
             sure = float(np.linalg.norm(s[mine] / sigma[mine]))
             clear = _CLEAR_DEG.get(_fault_of(name), 30.0)
-            shown = _tolerated(name, float(np.linalg.norm(root @ s[kept])) * clear, clear)
+            shown = self._tolerated(name, float(np.linalg.norm(root @ s[kept])) * clear, clear)
             if shown < self._limit(_fault_of(name)) + _SURELY or sure * clear < _OWN:
                 hidden.append(_fault_of(name))
             if shown < self._limit(_fault_of(name)) or sure * clear < _OWN:
@@ -218,9 +219,9 @@ class _Judge:
             scores = {n: _matched(left, s - basis @ (basis.T @ s)) for n, s in white.items() if n not in chosen}
             if not chosen:
                 for n, (evidence, degrees) in scores.items():
-                    fault, evidence = _fault_of(n), _tolerated(n, evidence, degrees)
+                    fault, evidence = _fault_of(n), self._tolerated(n, evidence, degrees)
                     self.evidence[fault] = max(evidence, self.evidence.get(fault, -math.inf)) if n != fault else evidence
-            told = {n: (e, d) for n, (e, d) in scores.items() if self._told(n, _tolerated(n, e, d), d, own[n])}
+            told = {n: (e, d) for n, (e, d) in scores.items() if self._told(n, self._tolerated(n, e, d), d, own[n])}
             # A movement that is too short has no mark of its own: it is what is left when nothing else says nearly as much.
             fair = {n: (e * (_FAIR if n == "depth_loss" else 1.0), e, d) for n, (e, d) in told.items()}
             name, (_, evidence, degrees) = max(fair.items(), key=lambda item: item[1][0], default=("", (0.0, 0.0, 0.0)))
@@ -282,7 +283,7 @@ class _Judge:
     def _single(self) -> Iterator[Finding]:
         rules = [r for r in RULES if self.profile.name in r.exercises]
         for rule in rules:
-            found = [c for f in rule.features for c in self._candidates(f, rule.sign, "turn", FAULT_STYLE_DEG[rule.name])]
+            found = [c for f in rule.features for c in self._candidates(f, rule.sign, "turn", self._style_deg(rule.name))]
             if not found:
                 self.not_judged.append(rule.name)
                 continue
@@ -307,7 +308,7 @@ class _Judge:
         most = _SURE_DEG if abs(self.view.azimuth_deg) <= _FRONTAL_DEG else _MOST_SPREAD_DEG
         best: tuple[float, _Candidate, float] | None = None
         for feature, sign in features.items():
-            for c in self._candidates(feature, -sign, "turn", FAULT_STYLE_DEG["depth_loss"]):
+            for c in self._candidates(feature, -sign, "turn", self._style_deg("depth_loss")):
                 curve = self.mean[:, c.column]
                 reach = sign * _reach(curve)
                 sureness = reach / float(self.phase_spread["turn"][c.column])
@@ -379,6 +380,13 @@ class _Judge:
         shrink = min(1.0, 100.0 / total) if total else 1.0
         return {joint: points * shrink for joint, points in sorted(lost.items())}
 
+    def _style_deg(self, fault: str) -> float:
+        return fault_style_deg(fault, self.azimuth_deg)
+
+    def _tolerated(self, name: str, evidence: float, degrees: float) -> float:
+        """Evidence of a fault beyond what is style, from its signature's name."""
+        return tolerated(evidence, degrees, self._style_deg(_fault_of(name)))
+
     def _limit(self, fault: str) -> float:
         return self.view.limits.get(fault, self.reference.limits.get(fault, DEFAULT_LIMIT))
 
@@ -424,11 +432,6 @@ def _matched(left: Array, signature: Array) -> tuple[float, float]:
         return 0.0, 0.0
     along = float(signature @ left) / length
     return along, along / length
-
-
-def _tolerated(name: str, evidence: float, degrees: float) -> float:
-    """Evidence of a fault beyond what is style, from its signature's name."""
-    return tolerated(evidence, degrees, FAULT_STYLE_DEG[_fault_of(name)])
 
 
 def _fault_of(name: str) -> str:

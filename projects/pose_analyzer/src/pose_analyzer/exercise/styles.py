@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-FAULT_STYLE_DEG: Mapping[str, float] = {
+_FAULT_DEG: Mapping[str, float] = {
     "depth_loss": 5.0,
     "forward_lean": 4.0,
     "rounded_back": 6.0,
     "elbow_drift": 5.0,
     "knee_valgus": 3.0,
-    "asymmetry": 3.0,
+    # People favour a side, and stand a little turned to the camera.
+    "asymmetry": 4.0,
 }
-"""Fault -> standard deviation, degrees, of that trait among people who do it well: a sixth to a quarter of what everybody would see."""
+# From beside, how far a knee travels over the foot, and where the foot points, look like a knee that leaves its line.
+_KNEE_TRAVEL_DEG = 8.0
 
 FEATURE_STYLE_DEG: Mapping[str, float] = {
     "knee_flexion": 5.0,
@@ -33,6 +35,21 @@ FEATURE_STYLE_DEG: Mapping[str, float] = {
 }
 """Feature without side -> the same of a feature that shows no fault by name; two sides of one body differ less than bodies do."""
 _OTHER_STYLE_DEG = 2.0
+
+
+def fault_style_deg(fault: str, azimuth_deg: float) -> float:
+    """Standard deviation, degrees, of a fault's trait among people who do it well: a sixth to a quarter of what everybody would see.
+
+    Args:
+        fault: Its name.
+        azimuth_deg: From where they are seen, 0 = from the front.
+
+    Example:
+        >>> fault_style_deg("forward_lean", 90.0), fault_style_deg("knee_valgus", 0.0), round(fault_style_deg("knee_valgus", 45.0), 1)
+        (4.0, 3.0, 6.4)
+    """
+    own = _FAULT_DEG[fault]
+    return math.hypot(own, _KNEE_TRAVEL_DEG * math.sin(math.radians(azimuth_deg))) if fault == "knee_valgus" else own
 
 
 def tolerated(evidence: float, degrees: float, style_deg: float) -> float:

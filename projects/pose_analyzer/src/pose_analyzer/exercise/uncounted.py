@@ -27,6 +27,8 @@ _STILL, _LEAVES, _LEAST = 0.015, 0.03, 0.04
 _BACK = 0.25
 # Within this share of the farthest point somebody is at the turning point.
 _AT_TURN = 0.9
+# Bodies do not grow; their longest view is looked for now and then.
+_SIZED_EVERY = 10
 _STEADY_S, _STILL_S, _LEAST_S = 0.1, 0.25, 0.5
 # So long the counter may take to tell a repetition that is over.
 _WAIT_S = 2.5
@@ -42,17 +44,21 @@ class _Person:
 
     Args:
         size: Of the body, px; 0 = not known yet.
+        frames: How often the person was seen.
         recent: (time, posture) of the last moments, for what is still.
         rest: Posture to come back to.
         path: (time, frame, distance from rest) since it was left.
+        farthest: The greatest of these distances.
         waiting: Movements that the counter may yet tell.
         told: (start, end) of what the counter told.
     """
 
     size: float = 0.0
+    frames: int = 0
     recent: deque[tuple[float, Array]] = field(default_factory=deque)
     rest: Array | None = None
     path: list[tuple[float, int, float]] = field(default_factory=list)
+    farthest: float = 0.0
     waiting: list[Event] = field(default_factory=list)
     told: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=16))
     last_s: float = -math.inf
@@ -120,7 +126,9 @@ class UncountedMovements:
     def _moved(self, person: _Person, points: Array, now: float, frame: int, track_id: int) -> Event | None:
         """One person's next posture; the movement that it ends."""
         person.last_s = now
-        person.size = max(person.size, body_size(points[None]))
+        person.frames += 1
+        if person.size <= 0 or person.frames % _SIZED_EVERY == 0:
+            person.size = max(person.size, body_size(points[None]))
         if person.size <= 0 or not np.isfinite(points).any():
             return None
         posture = (points - np.nanmean(points, axis=0)) / person.size
@@ -131,23 +139,26 @@ class UncountedMovements:
         person.recent.append((now, posture))
         while person.recent[0][0] < now - _STILL_S - 0.05:
             person.recent.popleft()
-        is_still = now - person.recent[0][0] >= _STILL_S and all(_apart(posture, p) < _STILL for _, p in person.recent)
+        is_still = now - person.recent[0][0] >= _STILL_S and all(
+            _apart(posture, person.recent[i][1]) < _STILL for i in (0, len(person.recent) // 2)
+        )
         if person.rest is None:
             person.rest = posture if is_still else None
             return None
         away = _apart(posture, person.rest)
-        farthest = max((d for _, _, d in person.path), default=0.0)
+        farthest = person.farthest
         person.path.append((now, frame, away))
+        person.farthest = max(farthest, away)
         if farthest < _LEAVES and away < _LEAVES:
             # Not gone yet: people shift about, and rest moves with them.
-            person.path = person.path[-1:]
+            person.path, person.farthest = person.path[-1:], away
             person.rest = posture if is_still else person.rest
             return None
         is_back = away < max(_BACK * farthest, _STILL)
         if is_still and not is_back and now - person.path[0][0] > self.profile.max_duration_s:
-            person.rest, person.path = posture, []  # a new place
+            person.rest, person.path, person.farthest = posture, [], 0.0  # a new place
         elif is_back:
-            path, person.path = person.path, []
+            path, person.path, person.farthest = person.path, [], 0.0
             return self._event(path, track_id) if farthest >= _LEAST and path[-1][0] - path[0][0] >= _LEAST_S else None
         return None
 
@@ -212,6 +223,7 @@ def _apart(a: Array, b: Array) -> float:
 
     One point that leaps is no movement; of a limb that moves, two points or two sides do.
     """
-    moved = np.sort(np.hypot(*(a - b).T))
-    known = moved[np.isfinite(moved)]
-    return float(known[-len(SIDES)]) if len(known) >= len(SIDES) else 0.0
+    off = a - b
+    moved = off[:, 0] ** 2 + off[:, 1] ** 2
+    known = moved[moved == moved]  # not NaN
+    return math.sqrt(np.partition(known, -len(SIDES))[-len(SIDES)]) if len(known) >= len(SIDES) else 0.0

@@ -57,5 +57,6 @@ class FormCues:
         return out
 
     def sentences(self, timestamp_s: float) -> list[str]:
-        """What to read, the latest last; each once."""
-        return list(dict.fromkeys(c.message for c in self._cues if c.until_s > timestamp_s and c.message))[-_MOST_SENTENCES:]
+        """What to read, the latest last; each once, without the figures of the reference."""
+        said = (c.message.partition(";")[0] for c in self._cues if c.until_s > timestamp_s)
+        return list(dict.fromkeys(s for s in said if s))[-_MOST_SENTENCES:]
