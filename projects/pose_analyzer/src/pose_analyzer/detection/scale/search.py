@@ -23,8 +23,10 @@ ScaleMode = Literal["auto", "on"]
 
 # Who is small stays so until a quarter taller: a person at the limit would switch the search on and off.
 _HYSTERESIS = 1.25
-# Somebody small is believed to be so after so many frames in a row: who has just been found may be measured wrongly at first.
+# Somebody rather small is believed to be so after so many frames in a row: who has just been found may be measured wrongly at
+# first, but not at half of the limit.
 _SETTLED_FRAMES = 5
+_CLEARLY_SMALL = 0.5
 # Frames after a small person was lost in which their place is looked at again.
 _LOOK_AGAIN = (1, 3, 7)
 _MOVED_BODIES = 0.5
@@ -193,7 +195,7 @@ class StreamSearch:
             self._fast_left = len(self._tiles)
         if small.any():
             self._small_for += 1
-            if self.is_active or self._small_for >= _SETTLED_FRAMES:
+            if self.is_active or self._small_for >= _SETTLED_FRAMES or heights.min() < _CLEARLY_SMALL * limit:
                 self._active_until = self._frame + self.plan.hold_frames
         elif len(self._small):
             self._small_for = 0
