@@ -99,7 +99,7 @@ def test_bounds_stay_around_the_value(value: float, below: float, above: float, 
         (Amount(0.0), "0"),
         (Amount(1234.5), "1,234"),
         (Amount(0.012349), "0.0123"),
-        (Amount(2.0, 1.0, 3.5), "2 (1 to 3.5)"),
+        (Amount(2.0, 1.0, 3.5), "2 (1–3.5)"),
         (Amount(3e-9), "3e-09"),
     ],
 )
@@ -235,6 +235,8 @@ def test_machine_of_unknown_speed_comes_last_and_says_why() -> None:
     table = cheapest(book(offer("odd", 0.01, gpu="X9"), offer("slow", 0.8)), GIB, time_s=1.0, source="l4", machines=MACHINES)
     assert [row.price.instance for row in table.rows] == ["slow", "odd"]
     assert table.rows[1].basis == "the figures of X9 are not known (config/machines.yml)"
+    assert table.notes[0].startswith("1 offers rank last because the speed of X9 is not known; the cheapest of them is p odd (X9) at $0.01")
+    assert table.notes[0] in table.markdown()
 
 
 def test_share_of_a_machine_and_own_machines_compare() -> None:
@@ -275,10 +277,10 @@ def test_table_is_written_for_people_and_programs() -> None:
     table = prices.cheapest(20 * GIB, time_s=(0.1, 0.08, 0.2), source="l4", batch_size=32, machines=MACHINES)
     assert CostTable.from_dict(json.loads(json.dumps(table.to_dict()))) == table
     text = table.markdown()
-    assert "| machine | memory for a program | $ per hour | step | $ per 1000 steps | $ per million | price of |" in text
+    assert "| machine | usable GiB | $/hour | step, s | $/1000 steps | $/million | priced |" in text
     assert "p fast\\|er (H100 SXM) spot" in text
-    assert "0.1 (0.08 to 0.2) s |" in text  # where it was measured: no star
-    assert "0.0224 (0.008 to 0.1) s * |" in text  # sqrt(0.5 * 0.1) * 0.1
+    assert "0.1 (0.08–0.2) |" in text  # where it was measured: no star
+    assert "0.0224 (0.008–0.1)* |" in text  # sqrt(0.5 * 0.1) * 0.1
     assert "not measured" in text
     assert "- a.page" in text
     console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123

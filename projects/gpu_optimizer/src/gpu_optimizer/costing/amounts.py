@@ -80,10 +80,10 @@ class Amount:
 
         Example:
             >>> Amount(0.01234, 0.01, 0.02).text("$")
-            '$0.0123 (0.01 to 0.02)'
+            '$0.0123 (0.01–0.02)'
         """
         middle = f"{unit}{_three(self.value)}"
-        return middle if self.low == self.high else f"{middle} ({_three(self.low)} to {_three(self.high)})"
+        return middle if self.low == self.high else f"{middle} ({_three(self.low)}–{_three(self.high)})"
 
 
 def _three(number: float) -> str:

@@ -75,11 +75,13 @@ class CostTable:
         rows: The machines.
         memory_bytes: What the job needs.
         fitting: How many offers fit in all.
+        notes: What a reader should know besides, such as offers that could not be ranked.
     """
 
     rows: tuple[MachineCost, ...]
     memory_bytes: int
     fitting: int
+    notes: tuple[str, ...] = ()
 
     @property
     def best(self) -> MachineCost:
@@ -88,13 +90,14 @@ class CostTable:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; `from_dict` reads them back."""
-        return {"rows": [row.to_dict() for row in self.rows], "memory_bytes": self.memory_bytes, "fitting": self.fitting}
+        rows = [row.to_dict() for row in self.rows]
+        return {"rows": rows, "memory_bytes": self.memory_bytes, "fitting": self.fitting, "notes": list(self.notes)}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CostTable:
         """A table from the values of `to_dict`."""
         rows = tuple(MachineCost.from_dict(row) for row in values["rows"])
-        return cls(rows=rows, memory_bytes=values["memory_bytes"], fitting=values["fitting"])
+        return cls(rows=rows, memory_bytes=values["memory_bytes"], fitting=values["fitting"], notes=tuple(values["notes"]))
 
     def table(self) -> Table:
         """For the terminal."""
@@ -227,7 +230,7 @@ def cheapest(
     clock = _Clock(time_s, origin, measured or {}, known, precision, flops, traffic_bytes)
     rows = [_cost(offer, clock, per_gpu, batch_size, examples) for offer in fitting]
     rows.sort(key=lambda row: (math.inf if row.step_usd is None else row.step_usd.value, row.usd_per_hour, row.price.name))
-    return CostTable(rows=tuple(rows[:top]), memory_bytes=memory_bytes, fitting=len(rows))
+    return CostTable(rows=tuple(rows[:top]), memory_bytes=memory_bytes, fitting=len(rows), notes=_notes(rows, book))
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +290,22 @@ def _cost(offer: Price, clock: _Clock, per_gpu: bool, batch_size: int | None, ex
         estimated=estimated,
         basis=basis,
     )
+
+
+def _notes(rows: Sequence[MachineCost], book: PriceBook) -> tuple[str, ...]:
+    """Offers without a time, which rank last and may be cut off, and offers that were too old."""
+    notes = []
+    untimed = [row for row in rows if row.time_s is None]
+    if untimed and len(untimed) < len(rows):
+        least = min(untimed, key=lambda row: row.usd_per_hour)
+        kinds = sorted({row.price.gpu or "CPU" for row in untimed})
+        notes.append(
+            f"{len(untimed)} offers rank last because the speed of {', '.join(kinds)} is not known; the cheapest of them is "
+            f"{least.price.name} at {Amount(least.usd_per_hour).text('$')} an hour. Give measured= times for them."
+        )
+    if book.refused:
+        notes.append(f"{len(book.refused)} offers are left out because their prices are older than {book.max_age_days} days.")
+    return tuple(notes)
 
 
 def _usable_bytes(offer: Price) -> int:

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 _COLUMNS: tuple[tuple[str, Callable[[MachineCost], str]], ...] = (
     ("machine", lambda row: row.price.name),
-    ("memory for a program", lambda row: f"{row.fits_bytes / 2**30:.1f} GiB"),
-    ("$ per hour", lambda row: Amount(row.usd_per_hour).text()),
-    ("step", lambda row: "-" if row.time_s is None else f"{row.time_s.text()} s{' *' if row.estimated else ''}"),
-    ("$ per 1000 steps", lambda row: "-" if row.step_usd is None else row.step_usd.times(1000).text()),
-    ("$ per epoch", lambda row: "-" if row.epoch_usd is None else row.epoch_usd.text()),
-    ("$ per million", lambda row: "-" if row.million_usd is None else row.million_usd.text()),
-    ("price of", lambda row: row.price.date.isoformat()),
+    ("usable GiB", lambda row: f"{row.fits_bytes / 2**30:.1f}"),
+    ("$/hour", lambda row: Amount(row.usd_per_hour).text()),
+    ("step, s", lambda row: "-" if row.time_s is None else f"{row.time_s.text()}{'*' if row.estimated else ''}"),
+    ("$/1000 steps", lambda row: "-" if row.step_usd is None else row.step_usd.times(1000).text()),
+    ("$/epoch", lambda row: "-" if row.epoch_usd is None else row.epoch_usd.text()),
+    ("$/million", lambda row: "-" if row.million_usd is None else row.million_usd.text()),
+    ("priced", lambda row: row.price.date.isoformat()),
 )
-_OPTIONAL = {"step": "time_s", "$ per 1000 steps": "step_usd", "$ per epoch": "epoch_usd", "$ per million": "million_usd"}
+_OPTIONAL = {"step, s": "time_s", "$/1000 steps": "step_usd", "$/epoch": "epoch_usd", "$/million": "million_usd"}
 FOOTNOTE = (
     "* estimated from another machine's time by the figures of both, not measured; in brackets: bounds. Prices in US dollars before tax."
 )
@@ -30,7 +30,7 @@ FOOTNOTE = (
 
 def cost_table(costs: CostTable) -> Table:
     """One row per machine; columns that nothing is known for are left out."""
-    table = Table(title=_title(costs), caption=FOOTNOTE)
+    table = Table(title=_title(costs), caption="\n".join((*costs.notes, FOOTNOTE)))
     for name, _ in _shown(costs):
         table.add_column(name, justify="left" if name == "machine" else "right")
     for row in costs.rows:
@@ -49,7 +49,7 @@ def cost_markdown(costs: CostTable) -> str:
         ... )
         >>> book = PriceBook.of([offer], today=date(2026, 1, 3))
         >>> print(cheapest(book, 10 * 2**30).markdown().splitlines()[4])
-        | me box (T4) | 14.4 GiB | 1.5 | 2026-01-02 |
+        | me box (T4) | 14.4 | 1.5 | 2026-01-02 |
     """
     columns = _shown(costs)
     lines = [
@@ -59,6 +59,7 @@ def cost_markdown(costs: CostTable) -> str:
         "|" + "|".join("---" if name == "machine" else "---:" for name, _ in columns) + "|",
         *("| " + " | ".join(value(row).replace("|", "\\|") for _, value in columns) + " |" for row in costs.rows),
         "",
+        *costs.notes,
         FOOTNOTE,
         "",
         *(f"- {source}" for source in dict.fromkeys(row.price.source for row in costs.rows)),

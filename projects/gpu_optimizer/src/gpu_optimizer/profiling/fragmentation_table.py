@@ -33,10 +33,10 @@ def report_table(report: FragmentationReport, *, lines: int = 10) -> RenderableT
 
 
 def _pools(report: FragmentationReport) -> Table:
-    table = Table(title="pools")
-    table.add_column("pool")
-    for title in ("segments", "reserved", "in use", "free", "cannot be returned", "largest free", "fragmentation"):
-        table.add_column(title, justify="right")
+    table = Table(title="pools", caption="stuck: free beside a block in use, so it cannot be given back; frag.: 1 - largest / free")
+    table.add_column("pool", no_wrap=True)
+    for title in ("segs", "reserved", "in use", "free", "stuck", "largest", "frag."):
+        table.add_column(title, justify="right", no_wrap=True)
     for pool in report.pools:
         amounts = (pool.reserved_bytes, pool.active_bytes, pool.free_bytes, pool.inactive_split_bytes, pool.largest_free_bytes)
         table.add_row(pool.name, str(pool.segments), *map(mib_text, amounts), f"{pool.fragmentation_ratio:.0%}")
