@@ -160,11 +160,29 @@ def test_estimate_and_profile_agree_on_a_small_model(own_model):
     assert estimated["peak_bytes"] == pytest.approx(measured["peak_bytes"], rel=0.03)
 
 
-def test_tables_name_the_model_its_peak_and_the_owners(own_model):
-    output = run("estimate", own_model, "--batch", "32").output
-    assert "my_models:small, batch 32" in output
-    assert "optimizer state" in output
+def test_tables_name_the_model_and_its_peak_and_files_are_written(own_model, tmp_path):
+    files = [tmp_path / name for name in ("p.json", "p.png", "p.html")]
+    words = [word for option, path in zip(("--save", "--plot", "--html"), files, strict=True) for word in (option, str(path))]
+    output = run("estimate", own_model, "--batch", "32", *words).output
+    assert "my_models:small" in output
     assert "0.weight" in output
+    assert json.loads(files[0].read_text())["method"] == "estimated"
+    assert files[1].read_bytes().startswith(b"\x89PNG")
+    assert "<html" in files[2].read_text()
+
+
+def test_benchmarks_are_listed_and_run_with_their_own_words(tmp_path, monkeypatch, capfd):
+    from gpu_optimizer.cli import bench
+
+    (tmp_path / "quick.py").write_text("import sys\nif __name__ == '__main__':\n    print('measured', sys.argv[1:])\n")
+    (tmp_path / "broken.py").write_text("if __name__ == '__main__':\n    raise SystemExit(7)\n")
+    (tmp_path / "part_of_another.py").write_text("x = 1\n")
+    monkeypatch.setattr(bench, "_FOLDER", tmp_path)
+    monkeypatch.setattr(bench.benchmarks, "__defaults__", (tmp_path,))
+    assert set(json.loads(run("bench", "--json").stdout)) == {"quick", "broken"}
+    assert run("bench", "quick", "--rounds", "3").exit_code == 0
+    assert "measured ['--rounds', '3']" in capfd.readouterr().out
+    assert run("bench", "broken").exit_code == 1
 
 
 def test_the_largest_batch_is_found_and_confirmed(own_model):
@@ -231,7 +249,7 @@ def test_a_snapshot_is_explained(tmp_path):
     (tmp_path / "memory.json").write_text(json.dumps(allocator.snapshot()))
     found = json.loads(run("fragmentation", str(tmp_path / "memory.json"), "--json").stdout)
     assert (found["reserved_bytes"], found["allocated_bytes"]) == (20 << 20, 3 << 20)
-    assert "20.0" in run("fragmentation", str(tmp_path / "memory.json")).output
+    assert "20 MiB reserved" in run("fragmentation", str(tmp_path / "memory.json")).output
 
 
 # --- the machine ------------------------------------------------------------------------------------

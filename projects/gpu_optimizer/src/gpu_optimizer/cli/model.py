@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 from rich.table import Table
@@ -28,8 +28,16 @@ if TYPE_CHECKING:
     from gpu_optimizer.profiling import MemoryProfile
     from gpu_optimizer.steps import TrainingStep
 
-_TOP = 12
+SaveOption = Annotated[Path | None, typer.Option(help="Write the whole profile as JSON.")]
+PlotOption = Annotated[Path | None, typer.Option(help="Draw memory over time into this picture (PNG).")]
+HtmlOption = Annotated[Path | None, typer.Option(help="Write everything as a page of its own.")]
 _EXACT = "checkpoint,offload,accumulation"
+
+
+class _Files(NamedTuple):
+    save: Path | None
+    plot: Path | None
+    html: Path | None
 
 
 def add_to(app: typer.Typer) -> None:
@@ -62,7 +70,9 @@ def estimate(
     optimizer: OptimizerOption = "adamw",
     accumulation: AccumulationOption = 1,
     target: Annotated[Literal["cpu", "cuda"], typer.Option("--for", help="Kind of device that it is for.")] = "cuda",
-    save: Annotated[Path | None, typer.Option(help="Write the whole profile as JSON.")] = None,
+    save: SaveOption = None,
+    plot: PlotOption = None,
+    html: HtmlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What a training step would need: nothing runs, no memory is taken, no weights are loaded."""
@@ -71,7 +81,7 @@ def estimate(
         from gpu_optimizer.profiling import estimate_step
 
         found = estimate_step(step, target=target)
-    _tell(found, step, model, save, as_json)
+    _tell(found, step, model, _Files(save, plot, html), as_json)
 
 
 def profile(
@@ -81,7 +91,9 @@ def profile(
     optimizer: OptimizerOption = "adamw",
     accumulation: AccumulationOption = 1,
     device: DeviceOption = "cpu",
-    save: Annotated[Path | None, typer.Option(help="Write the whole profile as JSON.")] = None,
+    save: SaveOption = None,
+    plot: PlotOption = None,
+    html: HtmlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run two training steps and measure where memory goes."""
@@ -91,7 +103,7 @@ def profile(
         from gpu_optimizer.profiling.measure import measure_step
 
         found = measure_step(step)
-    _tell(found, step, model, save, as_json)
+    _tell(found, step, model, _Files(save, plot, html), as_json)
 
 
 def batch_size(
@@ -176,35 +188,13 @@ def _require_device(device: str) -> None:
             raise ModelSpecError("--device cuda: torch sees no GPU here (`gpu-optimizer report` says why); use cpu, or `estimate`")
 
 
-def _tell(found: MemoryProfile, step: TrainingStep, name: str, save: Path | None, as_json: bool) -> None:
+def _tell(found: MemoryProfile, step: TrainingStep, name: str, files: _Files, as_json: bool) -> None:
     from gpu_optimizer.api.summaries import profile_summary
 
-    if save is not None:
-        found.save(save)
-    summary = profile_summary(found, step, name=name)
+    for path, write in ((files.save, found.save), (files.plot, found.plot), (files.html, found.html)):
+        if path is not None:
+            write(path)
     if as_json:
-        print_json(summary)
-        return
-    show(*_tables(summary), *found.notes)
-
-
-def _tables(summary: dict[str, Any]) -> tuple[Table, Table, Table]:
-    peak = Table(title=f"{summary['model']}, batch {summary['batch_size']}: {gib(summary['peak_bytes'])} at the peak, {summary['method']}")
-    peak.add_column(f"in {summary['peak_phase']} of step {summary['peak_step'] + 1}")
-    for title in ("bytes", "share"):
-        peak.add_column(title, justify="right")
-    for category, size in sorted(summary["by_category_bytes"].items(), key=lambda item: -item[1]):
-        if size:
-            peak.add_row(category.replace("_", " "), gib(size), f"{size / summary['peak_bytes']:.0%}")
-    owners = Table(title="who makes it")
-    for title, side in (("tensor", "left"), ("for", "left"), ("shape", "left"), ("bytes", "right")):
-        owners.add_column(title, justify=side, overflow="fold")  # pyright: ignore[reportArgumentType]
-    for owner in summary["owners"][:_TOP]:
-        shape = " x ".join(map(str, owner["shape"]))
-        owners.add_row(owner["name"], owner["category"].replace("_", " "), shape, gib(owner["size_bytes"]))
-    parts = Table(title="modules")
-    for title, side in (("module", "left"), ("kind", "left"), ("parameters", "right"), ("kept for backward", "right")):
-        parts.add_column(title, justify=side, overflow="fold")  # pyright: ignore[reportArgumentType]
-    for part in summary["modules"][:_TOP]:
-        parts.add_row(part["name"] or "(all)", part["kind"], gib(part["parameter_bytes"]), gib(part["saved_bytes"]))
-    return peak, owners, parts
+        print_json(profile_summary(found, step, name=name))
+    else:
+        show(f"[bold]{name}[/bold]", found.table())
