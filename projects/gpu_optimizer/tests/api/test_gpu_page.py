@@ -284,7 +284,7 @@ def answer_with(tab: Any, **job: Any) -> list[dict[str, Any]]:
             asked.append(route.request.post_data_json)
         route.fulfill(json=whole)
 
-    tab.route("**/v1/estimates**", answer)
+    tab.route(re.compile(r"/v1/(estimates|plans)"), answer)
     return asked
 
 
@@ -308,6 +308,50 @@ def test_an_estimate_that_fails_is_told_in_the_services_words(open_page, address
     tab.wait_for_selector("#estimate-problem:not([hidden])")
     assert tab.inner_text("#estimate-problem") == "no model 'x' is known <b>"
     assert tab.is_enabled("[data-testid=estimate-go]")
+
+
+PLAN = {
+    "device": "NVIDIA L4",
+    "budget_bytes": 8 << 30,
+    "margin": 0.03,
+    "predicted_peak_bytes": 7 << 30,
+    "predicted_s": 0.25,
+    "time_error": 0.2,
+    "micro_batch": 4,
+    "accumulation": 2,
+    "precision": "fp32",
+    "optimizer": "adamw",
+    "blocks": [{"name": "layer1.0", "action": "recompute", "saved_bytes": 30 * MIB, "time_s": 0.002}],
+    "alternatives": [
+        {
+            "name": name,
+            "micro_batch": 8,
+            "accumulation": 1,
+            "precision": "fp32",
+            "recomputed": 0,
+            "offloaded": 0,
+            "peak_bytes": 9 << 30,
+            "time_s": None,
+            "fits": False,
+        }
+        for name in ("as it is", "everything computed again")
+    ],
+    "notes": ["a note"],
+}
+
+
+def test_a_plan_is_asked_for_with_its_budget_and_machine_and_shown(open_page, address):
+    tab = open_page(f"{address}/#/estimate")
+    asked = answer_with(tab, kind="plan", result=PLAN)
+    tab.wait_for_selector("#machines option[value=l4]", state="attached")
+    tab.select_option("[data-testid=machine]", "l4")
+    tab.fill("[data-testid=budget]", "8GiB")
+    tab.click("[data-testid=plan-go]")
+    tab.wait_for_selector("[data-testid=plan-ways]")
+    assert (asked[0]["budget"], asked[0]["machine"], asked[0]["model"]) == ("8GiB", "l4", "resnet50")
+    assert "7.00 GiB" in tab.inner_text("[data-testid=tile-plan-peak]")
+    assert "computed again" in tab.inner_text("[data-testid=plan-blocks]")
+    assert len(tab.query_selector_all("[data-testid=plan-ways] tbody tr")) == 2
 
 
 def test_prices_follow_the_filter(open_page, address):

@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { drawStack } from "./chart.js";
 import { byId, el, legend, showProblem, tableCard } from "./dom.js";
-import { bytes, count, percent, words } from "./format.js";
+import { bytes, count, duration, percent, words } from "./format.js";
 import { follow } from "./jobs.js";
 
 const INK = { parameters: 0, gradients: 2, optimizer_state: 3, activations: 1, temporaries: 4, inputs: 5, buffers: 6 };
@@ -14,8 +14,11 @@ export function startEstimate() {
   const form = byId("estimate-form");
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    run(form);
+    run(form, event.submitter?.value === "plan" ? "plan" : "estimate");
   });
+  call("/v1/machines")
+    .then((known) => byId("machines").replaceChildren(...known.map((m) => el("option", { value: m.machine, text: `${m.name}, ${bytes(m.memory_bytes)}` }))))
+    .catch((error) => showProblem(byId("estimate-problem"), error));
   addEventListener("resize", () => redraw());
   call("/v1/models")
     .then((known) => byId("models").replaceChildren(...known.map(({ model, summary }) => el("option", { value: model, label: summary }))))
@@ -27,20 +30,22 @@ export function refreshEstimate() {
   redraw();
 }
 
-async function run(form) {
+async function run(form, kind) {
   const fields = new FormData(form);
   const order = { model: fields.get("model").trim(), batch: Number(fields.get("batch")), precision: fields.get("precision"), optimizer: fields.get("optimizer"), target: fields.get("target") };
-  const go = form.querySelector("button");
-  go.disabled = true;
+  if (kind === "plan") Object.assign(order, { budget: fields.get("budget").trim(), machine: fields.get("machine") });
+  const buttons = form.querySelectorAll("button");
+  for (const button of buttons) button.disabled = true;
   showProblem(byId("estimate-problem"), null);
   try {
-    const job = await call("/v1/estimates", { method: "POST", json: order });
-    const result = await follow(`/v1/estimates/${job.id}`, byId("estimate-job"));
-    if (result) show(result);
+    const job = await call(`/v1/${kind}s`, { method: "POST", json: order });
+    const result = await follow(`/v1/${kind}s/${job.id}`, byId("estimate-job"));
+    if (result && kind === "plan") showPlan(result, order.model);
+    else if (result) show(result);
   } catch (error) {
     showProblem(byId("estimate-problem"), error);
   } finally {
-    go.disabled = false;
+    for (const button of buttons) button.disabled = false;
   }
 }
 
@@ -70,6 +75,29 @@ function show(result) {
     ...result.notes.map((note) => el("p", { text: note })),
   );
   redraw();
+}
+
+function showPlan(plan, model) {
+  redraw = () => {};
+  const actions = plan.blocks.map((block) => [block.name, block.action === "offload" ? "moved to the host" : "computed again", block.saved_bytes, block.time_s]);
+  byId("estimate-result").replaceChildren(
+    el(
+      "div",
+      { class: "tiles small" },
+      tile("Peak", bytes(plan.predicted_peak_bytes), `of ${bytes(plan.budget_bytes)}, margin ${percent(plan.margin, 1)}`, "plan-peak"),
+      tile("A step takes", duration(plan.predicted_s), `± ${percent(plan.time_error)} on ${plan.device}`),
+      tile("Batch", `${plan.accumulation} × ${plan.micro_batch}`, `${plan.precision}, ${plan.optimizer}`),
+      tile("Blocks", String(plan.blocks.length), plan.blocks.length ? "computed again or moved" : "nothing has to change"),
+    ),
+    tableCard(
+      `${model}: ways to run the step`,
+      [["Way", "", (a) => a.name], ["Micro-batches", "n", (a) => `${a.accumulation} × ${a.micro_batch}`], ["Format", "", (a) => a.precision], ["Computed again", "n", (a) => String(a.recomputed)], ["Moved", "n", (a) => String(a.offloaded)], ["Peak", "n", (a) => bytes(a.peak_bytes)], ["Time", "n", (a) => duration(a.time_s)], ["Fits", "", (a) => (a.fits ? "yes" : "no")]],
+      plan.alternatives,
+      "plan-ways",
+    ),
+    ...(actions.length ? [tableCard("What is done with which block", [["Block", "path", (a) => a[0]], ["", "", (a) => a[1]], ["Frees", "n", (a) => bytes(a[2])], ["Costs", "n", (a) => duration(a[3])]], actions, "plan-blocks")] : []),
+    ...plan.notes.map((note) => el("p", { text: note })),
+  );
 }
 
 function tile(title, figure, fact, id = null) {

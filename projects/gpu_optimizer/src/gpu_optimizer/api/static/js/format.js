@@ -32,6 +32,13 @@ export function usd(value) {
   return value >= 0.1 ? value.toFixed(2) : value.toPrecision(2);
 }
 
+/** Seconds in the unit that fits. */
+export function duration(seconds) {
+  if (typeof seconds !== "number" || !Number.isFinite(seconds)) return "–";
+  for (const [size, unit] of [[1, "s"], [1e-3, "ms"]]) if (seconds >= size) return `${(seconds / size).toPrecision(3)} ${unit}`;
+  return `${(seconds * 1e6).toPrecision(3)} µs`;
+}
+
 /** An identifier as words: `optimizer_state` is "optimizer state". */
 export function words(identifier) {
   return String(identifier ?? "").replace(/_/g, " ");
