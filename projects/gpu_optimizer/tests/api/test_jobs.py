@@ -137,6 +137,12 @@ def test_stopping_ends_what_runs_and_what_waits_and_cleans_up():
     assert sorted(cleaned) == ["a", "b"]
 
 
+def test_a_worker_knows_neither_the_token_nor_a_gpu(monkeypatch):
+    monkeypatch.setenv("HTTP_API_TOKEN", "a-token-of-some-length")
+    script = "tell(result={'token': 'HTTP_API_TOKEN' in os.environ, 'gpus': os.environ['CUDA_VISIBLE_DEVICES']})"
+    assert run(manager(script), ended).result == {"token": False, "gpus": ""}
+
+
 def test_only_so_many_wait_and_only_so_many_are_kept():
     async def scene(jobs: JobManager) -> None:
         for _ in range(4):
@@ -217,6 +223,12 @@ def test_a_wrong_estimate_is_refused_by_field(client, change, word):
 def test_a_snapshot_that_is_too_large_is_refused_while_it_arrives(client, tmp_path):
     assert client.post("/v1/snapshots", content=b"x" * 20_000).status_code == 413
     assert client.post("/v1/snapshots", content=iter([b"x" * 6000] * 3)).status_code == 413
+
+
+def test_a_name_of_a_client_has_no_control_characters(client):
+    made = client.post("/v1/snapshots", params={"name": "a\x00\n\x1b[31mb"}, content=b"x").json()
+    assert made["name"] == "a [31mb"
+    client.delete(f"/v1/snapshots/{made['id']}")
 
 
 def test_an_empty_snapshot_is_refused(client):

@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from gpu_optimizer.api.jobs import Job, JobManager, JobState
 from gpu_optimizer.api.settings import GpuApiSettings
+from shared_utils.metrics import safe_label
 from shared_utils.service import Problem
 
 Kind = Literal["estimate", "plan", "snapshot"]
@@ -124,7 +125,12 @@ def snapshots_router(jobs: JobManager, settings: GpuApiSettings) -> APIRouter:
         """Take in a memory snapshot of torch (`_dump_snapshot`, pickle or JSON), and work out its fragmentation."""
         jobs.require_room()
         path = await _receive(request, settings.max_upload_bytes)
-        job = Job(kind="snapshot", name=name, order={"path": str(path), "device": device}, clean=lambda: path.unlink(missing_ok=True))
+        job = Job(
+            kind="snapshot",
+            name=safe_label(name) or "snapshot",
+            order={"path": str(path), "device": device},
+            clean=lambda: path.unlink(missing_ok=True),
+        )
         try:
             return _accepted(jobs, job, request, response)
         except Exception:
@@ -176,7 +182,7 @@ def _jobs_router(jobs: JobManager, kind: Kind) -> APIRouter:
 def _model_job(kind: Kind, body: EstimateRequest) -> Job:
     order = body.model_dump()
     own_name = body.model if isinstance(body.model, str) else str(body.model.get("model_type", "configuration"))
-    order["name"] = own_name[:80]
+    order["name"] = safe_label(own_name[:80])
     return Job(kind=kind, name=order["name"] if body.batch is None else f"{order['name']}, batch {body.batch}", order=order)
 
 

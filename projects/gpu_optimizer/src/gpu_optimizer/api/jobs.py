@@ -25,6 +25,7 @@ from prometheus_client import CollectorRegistry
 from gpu_optimizer.errors import GpuOptimizerError
 from shared_utils.logging import get_logger, redact
 from shared_utils.metrics import gauge
+from shared_utils.service import ENV_PREFIX
 
 _MAX_LINE_BYTES = 64 * 2**20
 _KEPT_ERRORS_BYTES = 4000
@@ -203,8 +204,7 @@ class JobManager:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=_MAX_LINE_BYTES,
-            # The answer is the same on every machine, and a worker never takes memory of a GPU that others use.
-            env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+            env=_worker_env(),
         )
         assert process.stdin is not None  # noqa: S101  # asked for above
         assert process.stdout is not None  # noqa: S101
@@ -232,6 +232,13 @@ class JobManager:
         ended = [other for other in self._jobs.values() if other.state.is_final]
         for old in ended[: max(len(ended) - self._kept, 0)]:
             del self._jobs[old.id]
+
+
+def _worker_env() -> dict[str, str]:
+    # The service's token has no business in a process that reads strangers' files. And without GPUs the answer is
+    # the same on every machine, and no memory is taken that others use.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+    return {**kept, "CUDA_VISIBLE_DEVICES": ""}
 
 
 def _note(job: Job, message: Mapping[str, Any]) -> None:
