@@ -171,3 +171,10 @@ def test_late_frames_change_nothing_and_a_new_clock_starts_anew():
     assert len(repetitions(events)) == 3
     again, _ = counted(later(once, 100.0) + once)
     assert len(repetitions(again)) == 6
+
+
+def test_four_fast_repetitions_are_a_set_by_their_rhythm():
+    """Two seconds of work in all: fewer or slower ones must last longer."""
+    events, _ = counted(frames("deadlift", azimuth_deg=75.0, reps=4, fps=25.0, tempo=(0.3, 0.05, 0.3, 0.1)))
+    assert said(events) == ["deadlift"]
+    assert sum(e.type == EventType.REP_COMPLETED for e in events) == 4

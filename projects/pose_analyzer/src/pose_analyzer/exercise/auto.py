@@ -3,8 +3,8 @@
 Per person
     the readings of the last seconds are kept. As soon as an exercise is likely, a counter of that exercise is fed with them and goes on
     from there unseen (a *trial*). When the exercise is clear and its trial has seen a set begin (`CLEAR_REPS` repetitions of about the
-    same duration, `CLEAR_S` in all, or a hold), it is told: an `exercise_recognized` event, then everything that its trial has counted.
-    From there on events come as from a `RepetitionCounter`.
+    same duration, `CLEAR_S` in all, `RHYTHM_REPS` fast ones, or a hold), it is told: an `exercise_recognized` event, then everything
+    that its trial has counted. From there on events come as from a `RepetitionCounter`.
 Another exercise
     takes over when it is clear, the old one is not any more, and its own trial, which begins where the old one counted last, has seen
     repetitions of it. What the old one counted while it was no longer likely is held back until then: it is told if the old one
@@ -35,6 +35,8 @@ PAST_S = KEPT_S
 CLEAR_REPS = 2
 CLEAR_S = 2.5
 """Least repetitions of a set, and the least time that they take in all: two jumps are no set of jumping jacks, two squats are one."""
+RHYTHM_REPS = 4
+"""So many repetitions that are alike are a set however fast they are."""
 
 # Probability at which a trial begins, at which an exercise is clear, and below which it is over.
 _LIKELY, _CLEAR, _OVER = 0.4, 0.75, 0.25
@@ -191,7 +193,7 @@ class _Trial:
         if self.counter.profile.is_hold:
             return self.state.count >= 1
         number, seconds = self.repetitions
-        return number >= CLEAR_REPS and seconds >= CLEAR_S
+        return number >= RHYTHM_REPS or (number >= CLEAR_REPS and seconds >= CLEAR_S)
 
     def take(self) -> list[Event]:
         """Events since the last call."""
