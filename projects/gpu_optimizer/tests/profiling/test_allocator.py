@@ -214,6 +214,40 @@ def test_limit_on_splitting_gives_oversize_blocks_back_first() -> None:
     assert allocator.stats().alloc_retries == 0
 
 
+def test_limit_on_splitting_gives_several_oversize_blocks_back() -> None:
+    allocator = AllocatorSimulator(AllocatorSettings.parse("max_split_size_mb:32"), capacity_bytes=140 * MIB)
+    for name, size in (("a", 34), ("b", 36), ("c", 40), ("small", 20)):
+        allocator.alloc(name, size * MIB)
+        allocator.free(name)
+    # 130 are reserved. No single block has 70, so the largest go until 70 are reached: 40 and 36; 34 and 20 stay.
+    allocator.alloc("x", 70 * MIB)
+    assert allocator.reserved_bytes == (34 + 20 + 70) * MIB
+    assert allocator.stats().alloc_retries == 0
+    with pytest.raises(SimulatedOutOfMemoryError):  # 34 are not enough: the whole cache goes, in vain
+        allocator.alloc("y", 90 * MIB)
+    assert allocator.reserved_bytes == 70 * MIB
+
+
+def test_end_of_an_expandable_segment_is_returned() -> None:
+    allocator = AllocatorSimulator(EXPANDABLE)
+    allocator.alloc("kept", 30 * MIB)
+    allocator.alloc("gone", 45 * MIB)  # 30-75; mapped 0-80
+    allocator.free("gone")
+    allocator.empty_cache()  # of the free 30-80 the pieces 40-60 and 60-80 are whole
+    assert allocator.reserved_bytes == 40 * MIB
+    assert layout(allocator) == [[(30 * MIB, True), (10 * MIB, False)]]
+
+
+def test_middle_of_a_free_range_is_returned_and_both_rests_stay() -> None:
+    allocator = AllocatorSimulator(EXPANDABLE)
+    for name, size in (("a", 10), ("b", 60), ("c", 10)):  # 0-10, 10-70, 70-80; mapped 0-80
+        allocator.alloc(name, size * MIB)
+    allocator.free("b")
+    allocator.empty_cache()  # of 10-70 the pieces 20-40 and 40-60 are whole
+    assert allocator.reserved_bytes == 40 * MIB
+    assert layout(allocator) == [[(10 * MIB, True), (10 * MIB, False)], [(10 * MIB, False), (10 * MIB, True)]]
+
+
 def test_garbage_collection_returns_what_was_left_alone_longest() -> None:
     config = AllocatorSettings(garbage_collection_threshold=0.5, memory_fraction=1.0)
     allocator = AllocatorSimulator(config, capacity_bytes=100 * MIB)

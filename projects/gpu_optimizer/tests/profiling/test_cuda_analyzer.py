@@ -345,6 +345,55 @@ def test_without_a_gpu_the_live_calls_say_so(monkeypatch: pytest.MonkeyPatch) ->
         pass
 
 
+def two_devices(monkeypatch: pytest.MonkeyPatch, backend: str = "native") -> list[int | None]:
+    """A machine with two CUDA devices, as far as torch's answers go; returns what is asked of the history."""
+    import torch
+
+    from gpu_optimizer import _torch_private
+
+    devices = [AllocatorSimulator(device=number) for number in range(2)]
+    for number, allocator in enumerate(devices):
+        allocator.alloc("x", (number + 1) * 30 * MIB, frames=stack(number))
+    first, second = (allocator.snapshot() for allocator in devices)
+    second["device_traces"][0] = first["device_traces"][0]
+    answer = {**second, "segments": first["segments"] + second["segments"]}
+    asked: list[int | None] = []
+    for name, value in (("is_available", lambda: True), ("init", lambda: None), ("device_count", lambda: 2)):
+        monkeypatch.setattr(torch.cuda, name, value)
+    monkeypatch.setattr(torch.cuda, "get_allocator_backend", lambda: backend)
+    monkeypatch.setattr(_torch_private, "cuda_memory_snapshot", lambda: answer)
+    monkeypatch.setattr(_torch_private, "record_cuda_memory_history", asked.append)
+    return asked
+
+
+def test_capture_keeps_the_device_that_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = two_devices(monkeypatch)
+    with record_history(max_entries=77):
+        snapshot = capture(1, path=tmp_path / "dump.pickle")
+    assert asked == [77, None]
+    assert snapshot.devices == (1,)
+    assert analyze_snapshot(snapshot).reserved_bytes == 60 * MIB
+    assert load_snapshot(tmp_path / "dump.pickle").devices == (0, 1)
+    whole = capture()
+    assert analyze_snapshot(whole).device == 1  # most memory
+    assert analyze_snapshot(whole, device=0).reserved_bytes == 30 * MIB
+    with pytest.raises(SnapshotError, match="there are 2 CUDA devices, got 5"):
+        capture(5)
+
+
+def test_history_ends_when_the_program_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = two_devices(monkeypatch)
+    with pytest.raises(ZeroDivisionError), record_history():
+        raise ZeroDivisionError
+    assert asked == [100_000, None]
+
+
+def test_allocator_without_segments_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    two_devices(monkeypatch, backend="cudaMallocAsync")
+    with pytest.raises(SnapshotError, match="keeps no segments to look at"):
+        capture()
+
+
 @pytest.mark.gpu
 def test_capture_on_a_gpu(tmp_path: Path) -> None:
     import torch
