@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import resource
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,16 @@ def test_a_model_on_meta_is_estimated_like_one_on_the_cpu() -> None:
         absent = estimate_step(TrainingStep.of(_two_linears(), torch.empty(32, 256)))
     assert absent.peak_bytes == real.peak_bytes
     assert absent.modules == real.modules
+
+
+def test_billions_of_parameters_need_no_memory() -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with torch.device("meta"):
+        model = nn.Sequential(*[nn.Linear(16384, 16384, bias=False) for _ in range(8)])
+        sample = torch.empty(16, 16384)
+    profile = estimate_step(TrainingStep.of(model, sample))
+    assert profile.by_category_at_peak["parameters"] == 8 * 4 * 16384**2  # 8 GiB, and four times that with gradients and states
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 2**29
 
 
 def test_nothing_of_the_model_is_changed() -> None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from gpu_optimizer.errors import ProfilingError
-from gpu_optimizer.profiling import estimate_step, measure_step
+from gpu_optimizer.profiling import MemoryProfile, estimate_step, measure_step
 from gpu_optimizer.steps import TrainingStep
+from gpu_optimizer.training import CheckpointManager
 
 _RANDOM_STATE_BYTES = 5056  # what checkpoint() keeps of the CPU's generator for each call
 _WRAPPED_NUMBERS_BYTES = 64  # Python numbers that kernels wrap in tensors of 4 or 8 bytes
@@ -35,6 +38,15 @@ class Tied(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.head(self.embed(x))
+
+
+class Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(width, width)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.inner(x)
 
 
 class Recurrent(nn.Module):
@@ -141,6 +153,56 @@ def test_measuring_leaves_weights_buffers_gradients_and_generators_as_they_were(
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is gradient for parameter, gradient in zip(model.parameters(), gradients, strict=True))
+
+
+def test_an_inputs_gradient_is_counted_and_taken_back() -> None:
+    rows = _rows().requires_grad_()
+    step = TrainingStep.of(_mlp(), rows)
+    assert abs(measure_step(step).peak_bytes - estimate_step(step).peak_bytes) <= _WRAPPED_NUMBERS_BYTES
+    assert rows.grad is None
+
+
+@settings(max_examples=6, deadline=None)
+@given(
+    layers=st.lists(
+        st.sampled_from(["linear", "relu", "gelu", "norm", "in_place", "residual", "dropout", "checkpoint"]), min_size=1, max_size=6
+    ),
+    rows=st.integers(1, 40),
+    rest=st.sampled_from([{}, {"optimizer": "sgd"}, {"accumulation": 2}, {"precision": "bf16"}, {"optimizer": None}]),
+)
+def test_any_stack_of_layers_is_estimated_to_the_byte(layers: list[str], rows: int, rest: dict[str, Any]) -> None:
+    kinds: dict[str, Callable[[], nn.Module]] = {
+        "linear": lambda: nn.Linear(24, 24),
+        "relu": nn.ReLU,
+        "gelu": nn.GELU,
+        "norm": lambda: nn.LayerNorm(24),
+        "in_place": lambda: nn.Sequential(nn.Linear(24, 24), nn.ReLU(inplace=True)),
+        "residual": lambda: Residual(24),
+        "dropout": lambda: nn.Dropout(0.5),
+        "checkpoint": lambda: Checkpointed(nn.Sequential(nn.Linear(24, 48), nn.ReLU(), nn.Linear(48, 24))),
+    }
+    model = nn.Sequential(nn.Linear(24, 24), *[kinds[kind]() for kind in layers])
+    step = TrainingStep.of(model, torch.randn(rows, 24), **rest)
+    states = layers.count("checkpoint") + 1  # one more while one of them is computed again
+    allowed = states * _RANDOM_STATE_BYTES + (16384 if "precision" in rest else 0)
+    assert abs(estimate_step(step).peak_bytes - measure_step(step).peak_bytes) <= allowed
+
+
+@pytest.mark.parametrize("name", ["layers.0", "layers.1", "layers.2.linear1"])
+def test_costs_say_what_our_own_checkpoints_free(name: str) -> None:
+    layer = nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+    step = TrainingStep.of(nn.TransformerEncoder(layer, 3, enable_nested_tensor=False), torch.randn(4, 16, 32), optimizer="sgd")
+    cost = estimate_step(step).module(name)
+    plain = _kept_for_backward(estimate_step(step))
+    with CheckpointManager(step.model).checkpoint([name]):
+        checkpointed = estimate_step(step)
+        assert abs(checkpointed.peak_bytes - measure_step(step).peak_bytes) <= _RANDOM_STATE_BYTES + _WRAPPED_NUMBERS_BYTES
+    assert plain - _kept_for_backward(checkpointed) == cost.saved_bytes - cost.extra_input_bytes
+
+
+def _kept_for_backward(profile: MemoryProfile) -> int:
+    start = next(span.start for span in profile.spans if span.phase == "backward")
+    return sum(life.size_bytes for life in profile.lives if life.category == "activations" and life.alive_at(start - 1))
 
 
 def test_what_no_tensor_holds_is_named_scratch() -> None:

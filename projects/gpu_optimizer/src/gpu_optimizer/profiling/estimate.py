@@ -16,7 +16,7 @@ import torch
 from gpu_optimizer._torch_private import value_errors
 from gpu_optimizer.errors import ProfilingError
 from gpu_optimizer.profiling.costs import module_costs
-from gpu_optimizer.profiling.fake import fake_step
+from gpu_optimizer.profiling.fake import fake_device, fake_step
 from gpu_optimizer.profiling.profile import MemoryProfile, live_bytes
 from gpu_optimizer.profiling.tracker import Tracker
 from gpu_optimizer.steps import Precision, Sample, TrainingStep, tensors_in
@@ -66,7 +66,7 @@ def trace_step(
     if steps < 1:
         raise ProfilingError(f"steps: expected at least 1, got {steps}")
     kind = target or ("cuda" if step.device.type == "cuda" else "cpu")
-    tracker = Tracker({id(module): name for name, module in step.model.named_modules()}, work=kind)
+    tracker = Tracker(names_of(step.model), kinds=(fake_device(step.device).type,), work=kind)
     with fake_step(step) as fake:
         count_base(tracker, fake)
         try:
@@ -108,7 +108,7 @@ def estimate_inference(
     """
     step = TrainingStep(model=model, sample=Sample.of(sample), optimizer=None, precision=precision)
     kind = target or ("cuda" if step.device.type == "cuda" else "cpu")
-    tracker = Tracker({id(module): name for name, module in model.named_modules()}, work=kind)
+    tracker = Tracker(names_of(model), kinds=(fake_device(step.device).type,), work=kind)
     with fake_step(step) as fake:
         count_base(tracker, fake)
         try:
@@ -159,6 +159,11 @@ def finished_profile(tracker: Tracker, step: TrainingStep, **rest: Any) -> Memor
         lives=lives,
         spans=tuple(tracker.spans),
     )
+
+
+def names_of(model: torch.nn.Module) -> dict[int, str]:
+    """Path of every module by its `id`, as a tracker wants them."""
+    return {id(module): name for name, module in model.named_modules()}
 
 
 def count_base(tracker: Tracker, step: TrainingStep) -> None:

@@ -17,7 +17,7 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from gpu_optimizer._torch_private import profiled_memory, profiled_ranges, release_cublas_workspaces
 from gpu_optimizer.errors import ProfilingError
 from gpu_optimizer.profiling.costs import module_costs
-from gpu_optimizer.profiling.estimate import GRANULE_BYTES, count_base, finished_profile, follow
+from gpu_optimizer.profiling.estimate import GRANULE_BYTES, count_base, finished_profile, follow, names_of
 from gpu_optimizer.profiling.fake import kept
 from gpu_optimizer.profiling.profile import MemoryProfile, Phase, live_bytes, rounded
 from gpu_optimizer.profiling.tracker import Tracker
@@ -64,10 +64,10 @@ def measure_step(step: TrainingStep, *, steps: int = 2) -> MemoryProfile:
         )
     if steps < 1:
         raise ProfilingError(f"steps: expected at least 1, got {steps}")
-    with restored(step.model):
+    with restored(step):
         truth = _TRUTHS[kind](step, steps)
-    tracker = Tracker({id(module): name for name, module in step.model.named_modules()}, kinds=(kind,))
-    with restored(step.model):
+    tracker = Tracker(names_of(step.model), kinds=(kind,))
+    with restored(step):
         count_base(tracker, step)
         with tracker.tracking():
             follow(step, tracker, steps, together=False)
@@ -81,17 +81,20 @@ def measure_step(step: TrainingStep, *, steps: int = 2) -> MemoryProfile:
 
 
 @contextmanager
-def restored(model: torch.nn.Module) -> Iterator[None]:
-    """Afterwards every parameter and buffer has the values it had before; the copies are kept in the host's memory."""
-    tensors = {id(tensor): tensor for module in model.modules() for tensor in _tensors_of(module)}
+def restored(step: TrainingStep) -> Iterator[None]:
+    """Afterwards parameters and buffers have the values they had before, inputs their gradients; copies lie in the host's memory."""
+    tensors = {id(tensor): tensor for module in step.model.modules() for tensor in _tensors_of(module)}
     values = [(tensor, tensor.detach().to("cpu", copy=True)) for tensor in tensors.values()]
-    with kept(model):
+    inputs = [(tensor, tensor.grad) for tensor in tensors_in((step.sample.args, step.sample.keywords, step.target)) if tensor.is_leaf]
+    with kept(step.model):
         try:
             yield
         finally:
             with torch.no_grad():
                 for tensor, value in values:
                     tensor.copy_(value)
+            for tensor, gradient in inputs:
+                tensor.grad = gradient
 
 
 def _tensors_of(module: torch.nn.Module) -> Iterator[torch.Tensor]:

@@ -12,7 +12,7 @@ from torch.optim.optimizer import Optimizer
 
 from gpu_optimizer.errors import ProfilingError
 from gpu_optimizer.profiling.costs import module_costs
-from gpu_optimizer.profiling.estimate import GRANULE_BYTES, Target, count_base, estimate_step, finished_profile, tag_gradients
+from gpu_optimizer.profiling.estimate import GRANULE_BYTES, Target, count_base, estimate_step, finished_profile, names_of, tag_gradients
 from gpu_optimizer.profiling.measure import measure_step
 from gpu_optimizer.profiling.profile import MemoryProfile
 from gpu_optimizer.profiling.tracker import Tracker
@@ -126,7 +126,7 @@ class Watched:
     def following(self, step: TrainingStep, optimizer: Optimizer | None) -> Iterator[None]:
         """Follow what happens inside."""
         tracker = Tracker(
-            {id(module): name for name, module in self._model.named_modules()},
+            names_of(self._model),
             kinds=(self._kind,),
             work="cpu" if self._kind == "cpu" else None,
         )

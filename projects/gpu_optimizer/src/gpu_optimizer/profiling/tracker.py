@@ -86,11 +86,11 @@ class Tracker:
 
     Args:
         names: Path of every module to follow by its `id`.
-        kinds: Device types whose storages count.
+        kinds: Device types whose tensors count.
         work: Device type whose kernels' work space is added ("cpu", "cuda"), None where it is measured.
     """
 
-    def __init__(self, names: Mapping[int, str], *, kinds: Iterable[str] = ("cpu", "cuda", "meta"), work: str | None = None) -> None:
+    def __init__(self, names: Mapping[int, str], *, kinds: Iterable[str] = ("cpu", "cuda"), work: str | None = None) -> None:
         self.lives: list[Life] = []
         self.calls: list[Call] = []
         self.spans: list[Span] = []
@@ -204,7 +204,7 @@ class Tracker:
         for storage in storages_of(tensor):
             size, key = storage.nbytes(), storage_key(storage)
             known = self._live.get(key)
-            if not size or storage.device.type not in self._kinds or (known is not None and known.size_bytes == size):
+            if not size or tensor.device.type not in self._kinds or (known is not None and known.size_bytes == size):
                 continue
             if known is not None:
                 self._end(key, known)
