@@ -21,7 +21,7 @@ from pose_analyzer.exercise.haste import haste
 from pose_analyzer.exercise.profile import ExerciseProfile
 from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, Repetition, leading_side
 from pose_analyzer.exercise.reference import Reference, ReferenceView
-from pose_analyzer.exercise.styles import fault_style_deg, feature_style_deg, tolerated
+from pose_analyzer.exercise.styles import fault_style_deg, feature_style_deg, matched, tolerated
 
 DEFAULT_LIMIT = 3.5
 """Least evidence for a fault where the reference has no limit of its own, in spreads."""
@@ -216,12 +216,12 @@ class _Judge:
         while white:
             basis = np.linalg.qr(np.stack([white[n] for n in chosen], axis=1))[0] if chosen else np.zeros((len(rest), 0))
             left = rest - basis @ (basis.T @ rest)
-            scores = {n: _matched(left, s - basis @ (basis.T @ s)) for n, s in white.items() if n not in chosen}
+            scores = {n: matched(left, s - basis @ (basis.T @ s)) for n, s in white.items() if n not in chosen}
             if not chosen:
-                for n, (evidence, degrees) in scores.items():
-                    fault, evidence = _fault_of(n), self._tolerated(n, evidence, degrees)
+                for n, (evidence, degrees, doubt) in scores.items():
+                    fault, evidence = _fault_of(n), self._tolerated(n, evidence / doubt, degrees)
                     self.evidence[fault] = max(evidence, self.evidence.get(fault, -math.inf)) if n != fault else evidence
-            told = {n: (e, d) for n, (e, d) in scores.items() if self._told(n, self._tolerated(n, e, d), d, own[n])}
+            told = {n: (e, d) for n, (e, d, doubt) in scores.items() if self._told(n, self._tolerated(n, e / doubt, d), d, own[n])}
             # A movement that is too short has no mark of its own: it is what is left when nothing else says nearly as much.
             fair = {n: (e * (_FAIR if n == "depth_loss" else 1.0), e, d) for n, (e, d) in told.items()}
             name, (_, evidence, degrees) = max(fair.items(), key=lambda item: item[1][0], default=("", (0.0, 0.0, 0.0)))
@@ -423,15 +423,6 @@ class _Judge:
         if side not in SIDES:
             return "both" if name == "knees_in" else ""
         return side if self.led == "left" else SIDES[1 - SIDES.index(side)]
-
-
-def _matched(left: Array, signature: Array) -> tuple[float, float]:
-    """Evidence in spreads, and degrees, of a fault in whitened deviations."""
-    length = float(np.linalg.norm(signature))
-    if length < 1e-3:
-        return 0.0, 0.0
-    along = float(signature @ left) / length
-    return along, along / length
 
 
 def _fault_of(name: str) -> str:

@@ -10,6 +10,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
+from pose_analyzer.exercise.features import Array
+
 _FAULT_DEG: Mapping[str, float] = {
     "depth_loss": 5.0,
     "forward_lean": 4.0,
@@ -35,6 +39,8 @@ FEATURE_STYLE_DEG: Mapping[str, float] = {
 }
 """Feature without side -> the same of a feature that shows no fault by name; two sides of one body differ less than bodies do."""
 _OTHER_STYLE_DEG = 2.0
+# Share of a fault's size by which its signature may miss how the fault looks at that size.
+_BENT = 0.9
 
 
 def fault_style_deg(fault: str, azimuth_deg: float) -> float:
@@ -65,6 +71,29 @@ def tolerated(evidence: float, degrees: float, style_deg: float) -> float:
         (10.0, 1.96, -1.2)
     """
     return evidence / math.hypot(1.0, evidence * style_deg / degrees) if degrees else 0.0
+
+
+def matched(deviation: Array, signature: Array) -> tuple[float, float, float]:
+    """How much of a fault is in a whitened deviation, and how far this person is unlike the reference's people beside it.
+
+    Args:
+        deviation: (d,) in spreads.
+        signature: (d,) what the fault changes per degree, in spreads.
+
+    Returns:
+        Evidence in spreads of the reference; degrees; and the doubt: standard deviation of what the fault leaves unexplained, at least 1
+        (the residual variance of a regression), less what a signature, which is a straight line, gets wrong of a large fault.
+
+    Example:
+        >>> matched(np.array([8.0, 0.5]), np.array([0.5, 0.0]))
+        (8.0, 16.0, 1.0)
+    """
+    length = float(np.linalg.norm(signature))
+    if length < 1e-3:
+        return 0.0, 0.0, 1.0
+    along = float(signature @ deviation) / length
+    unexplained = (float(deviation @ deviation) - (1.0 + _BENT**2) * along * along) / max(len(deviation) - 1, 1)
+    return along, along / length, math.sqrt(max(unexplained, 1.0))
 
 
 def feature_style_deg(name: str) -> float:
