@@ -147,6 +147,22 @@ def test_a_moving_average_that_decides_the_output_is_read_as_it_was(replace: boo
     assert model[0].log == [1, 2, 3, 4, 5, 6]
 
 
+def test_statistics_written_behind_autograds_back_are_written_once() -> None:
+    """As some kernels of batch normalisation do: the version of the buffer does not tell."""
+
+    class Sums(Residual1d):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("total", torch.zeros(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.total.data.add_(x.detach().sum(0))
+            return super().forward(x)
+
+    model = _assert_equal(_stack(Sums()), ["0"], ROWS, steps=3)
+    assert torch.allclose(model[0].total, 3 * ROWS.sum(0))
+
+
 def test_power_iteration_of_spectral_norm() -> None:
     layer = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))
     _assert_equal(_stack(_stack(layer, nn.Tanh()), nn.Linear(4, 4)), ["0"], ROWS, steps=3)

@@ -128,6 +128,18 @@ def test_trl_4247_storage_pointer_dedup_goes_stale_when_the_address_is_used_agai
     assert torch.equal(leaf.grad, torch.full((64,), 11111.0))
 
 
+def test_a_storage_that_was_changed_is_another_content() -> None:
+    swapper = _swapper()
+    leaf, rows = torch.zeros(100, requires_grad=True), torch.ones(100)
+    with swapper:
+        first = (leaf * rows).sum()
+        swapper.flush()
+        rows.mul_(2)
+        second = (leaf * rows).sum()
+    (first + second).backward()
+    assert torch.equal(leaf.grad, torch.full((100,), 3.0))
+
+
 def test_trl_6241_7193_every_step_swaps_as_much_as_the_first() -> None:
     model = nn.Sequential(nn.Linear(8, 32), nn.Tanh(), nn.Linear(32, 8), nn.Sigmoid())
     swapper = _swapper(model)
