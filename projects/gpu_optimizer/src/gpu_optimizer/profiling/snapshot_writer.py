@@ -25,10 +25,11 @@ def official_snapshot(allocator: AllocatorSimulator) -> dict[str, Any]:
         [(1024, 1000, 'active_allocated'), (2096128, 0, 'inactive')]
     """
     settings = allocator.settings
+    stacks = _Stacks()
     traces: list[list[dict[str, Any]]] = [[] for _ in range(allocator.device + 1)]
-    traces[allocator.device] = [{**entry, "frames": _frames(entry["frames"])} for entry in allocator.history.entries]
+    traces[allocator.device] = [{**entry, "frames": stacks.rows(entry["frames"])} for entry in allocator.history.entries]
     return {
-        "segments": [_segment(chain, allocator.device) for chain in allocator.segments()],
+        "segments": [_segment(chain, allocator.device, stacks) for chain in allocator.segments()],
         "device_traces": traces,
         "allocator_settings": {
             "PYTORCH_CUDA_ALLOC_CONF": settings.text,
@@ -41,7 +42,7 @@ def official_snapshot(allocator: AllocatorSimulator) -> dict[str, Any]:
     }
 
 
-def _segment(chain: list[Block], device: int) -> dict[str, Any]:
+def _segment(chain: list[Block], device: int, stacks: _Stacks) -> dict[str, Any]:
     head = chain[0]
     return {
         "device": device,
@@ -54,22 +55,37 @@ def _segment(chain: list[Block], device: int) -> dict[str, Any]:
         "segment_type": "small" if head.pool.small else "large",
         "segment_pool_id": head.pool.pool_id,
         "is_expandable": head.segment is not None,
-        "frames": _frames(head.segment_frames),
-        "blocks": [_block(block) for block in chain],
+        "frames": stacks.rows(head.segment_frames),
+        "blocks": [_block(block, stacks) for block in chain],
     }
 
 
-def _block(block: Block) -> dict[str, Any]:
+def _block(block: Block, stacks: _Stacks) -> dict[str, Any]:
     state = "active_allocated" if block.allocated else "active_pending_free" if block.pending else "inactive"
     return {
         "address": block.address,
         "size": block.size,
         "requested_size": block.requested,
         "state": state,
-        "frames": _frames(block.frames),
+        "frames": stacks.rows(block.frames),
     }
 
 
-def _frames(stack: Iterable[Any]) -> list[dict[str, Any]]:
-    names = ("filename", "line", "name")
-    return [dict(zip(names, frame, strict=True)) for frame in stack]
+class _Stacks:
+    """Stacks as lists of dictionaries; each is written once and shared by all that have it, which keeps files small."""
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+        self._frames: dict[Any, dict[str, Any]] = {}
+
+    def rows(self, stack: Iterable[Any]) -> list[dict[str, Any]]:
+        """The list of a stack."""
+        key = tuple(stack)
+        if key not in self._rows:
+            self._rows[key] = [self._frame(frame) for frame in key]
+        return self._rows[key]
+
+    def _frame(self, frame: Any) -> dict[str, Any]:
+        if frame not in self._frames:
+            self._frames[frame] = dict(zip(("filename", "line", "name"), frame, strict=True))
+        return self._frames[frame]

@@ -154,7 +154,7 @@ def load_snapshot(
         source: A file (pickle or JSON), its bytes, the dictionary of `torch.cuda.memory._snapshot()` or the list of
             `torch.cuda.memory_snapshot()`.
         max_bytes: Largest file that is read; stacks make files of several GB, of which nobody sees the end.
-        trusted: Use Python's fast pickle reader (9 times as fast). It still refuses to run anything, but a file made
+        trusted: Use Python's fast pickle reader, several times as fast. It still refuses to run anything, but a file made
             to do harm could make it ask for much memory.
 
     Raises:
@@ -200,15 +200,19 @@ def save_snapshot(snapshot: Mapping[str, Any], path: str | Path) -> Path:
 
 
 class _Reader:
-    """Turns rows into values; equal stacks become one object."""
+    """Turns rows into values; equal stacks become one object.
+
+    Lists and dictionaries that stand in several places are read once: they are known by their id, which is theirs alone
+    as long as the whole snapshot is in memory.
+    """
 
     # Lists inside lists can be shared, so a small file can describe an endless number of rows.
     LIMIT = 50_000_000
 
     def __init__(self) -> None:
         self._stacks: dict[int, Stack] = {}
-        self._kept: list[Any] = []
-        self._frames: dict[Frame, Frame] = {}
+        self._frames: dict[int, Frame] = {}
+        self._alike: dict[Any, Any] = {}
         self._entries = 0
 
     def segment(self, row: Any, where: str) -> Segment:
@@ -270,18 +274,21 @@ class _Reader:
             return known
         rows_ = _rows(rows, f"{where}.frames")
         self._spend(len(rows_))
-        stack = tuple(self._frame(row, f"{where}.frames[{i}]") for i, row in enumerate(rows_))
+        frames = self._frames
+        stack = tuple(frames.get(id(row)) or self._frame(row, f"{where}.frames[{i}]") for i, row in enumerate(rows_))
+        stack = self._alike.setdefault(stack, stack)
         self._stacks[id(rows)] = stack
-        self._kept.append(rows)  # an id is only unique while its owner lives
         return stack
 
     def _frame(self, row: Any, where: str) -> Frame:
-        row = _mapping(row, where)
-        filename, name = row.get("filename", ""), row.get("name", "")
+        fields = _mapping(row, where)
+        filename, name = fields.get("filename", ""), fields.get("name", "")
         if not isinstance(filename, str) or not isinstance(name, str):
             raise SnapshotError(f"{where}: filename and name must be texts")
-        frame = Frame(filename, _count(row, "line", where, 0), name)
-        return self._frames.setdefault(frame, frame)
+        frame = Frame(filename, _count(fields, "line", where, 0), name)
+        frame = self._alike.setdefault(frame, frame)
+        self._frames[id(row)] = frame
+        return frame
 
     def _spend(self, entries: int) -> None:
         self._entries += entries
