@@ -36,7 +36,7 @@ export function usd(value) {
 export function duration(seconds) {
   if (typeof seconds !== "number" || !Number.isFinite(seconds)) return "–";
   for (const [size, unit] of [[1, "s"], [1e-3, "ms"]]) if (seconds >= size) return `${(seconds / size).toPrecision(3)} ${unit}`;
-  return `${(seconds * 1e6).toPrecision(3)} µs`;
+  return seconds === 0 ? "0 s" : `${(seconds * 1e6).toPrecision(3)} µs`;
 }
 
 /** An identifier as words: `optimizer_state` is "optimizer state". */
