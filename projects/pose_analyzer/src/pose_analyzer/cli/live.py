@@ -109,11 +109,14 @@ def _with_pictures(
     updates: Iterator[Update], stack: ExitStack, record: Path | None, window: bool, exercise: str | None
 ) -> Iterator[Update]:
     from pose_analyzer.pipeline import annotate
+    from pose_analyzer.reporting import FormCues
     from pose_analyzer.video import VideoWriter
 
     writer: VideoWriter | None = None
+    cues = FormCues()
     for update in updates:
-        picture = annotate(update, exercise=exercise)
+        cues.take(update.events, timestamp_s=update.frame.timestamp_s)
+        picture = annotate(update, exercise=exercise, cues=cues)
         if record is not None:
             if writer is None:
                 writer = stack.enter_context(VideoWriter(record, width=update.frame.width, height=update.frame.height))
