@@ -51,6 +51,13 @@ def test_blocks_do_not_overlap_and_a_shared_one_is_named_once() -> None:
     assert not any(a != b and b.startswith(a + ".") for a in names for b in names)
 
 
+def test_a_block_that_begins_in_place_is_left_out() -> None:
+    """As the classifier of EfficientNet, whose dropout overwrites what comes in."""
+    block = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 4))
+    model = nn.Sequential(block, nn.Sequential(nn.Dropout(0.2, inplace=True), nn.Linear(4, 4)))
+    assert checkpoint_candidates(model) == ("0",)
+
+
 def test_single_layers_are_not_worth_it() -> None:
     assert checkpoint_candidates(nn.Sequential(nn.Linear(2, 2))) == ()
     assert checkpoint_candidates(nn.Linear(2, 2)) == ()

@@ -18,7 +18,8 @@ def checkpoint_candidates(model: torch.nn.Module) -> tuple[str, ...]:
     """Names of the blocks of a model, in the order in which they are registered, which is that of their use in most models.
 
     None of them lies inside another. A plain `Sequential` of layers is one block, since nothing inside it is
-    worth a checkpoint of its own.
+    worth a checkpoint of its own. A block that begins by changing its input in place is left out: it could only be
+    computed again from a copy.
 
     Args:
         model: Any model; it is only looked at.
@@ -41,7 +42,8 @@ def _collect(module: torch.nn.Module, name: str, kinds: Counter[type], total: in
         if id(child) in found:
             continue
         if _is_block(child, isinstance(module, _LISTS), kinds, total):
-            found[id(child)] = path
+            if not _changes_its_input(child):
+                found[id(child)] = path
         else:
             _collect(child, path, kinds, total, found)
 
@@ -60,6 +62,12 @@ def _is_block(module: torch.nn.Module, listed: bool, kinds: Counter[type], total
     if _share(module, total) > _BODY and _holds_repeated_blocks(module):
         return False
     return listed or kinds[type(module)] > 1
+
+
+def _changes_its_input(module: torch.nn.Module) -> bool:
+    """Whether the first layer works in place, as far as layers say so."""
+    first = next((part for part in module.modules() if not any(True for _ in part.children())), module)
+    return getattr(first, "inplace", False) is True
 
 
 def _holds_repeated_blocks(module: torch.nn.Module) -> bool:
