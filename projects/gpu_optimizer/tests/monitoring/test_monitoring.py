@@ -272,3 +272,50 @@ def test_a_real_gpu_has_more_memory_used_after_an_allocation():
     held = torch.empty(256 * 2**20, dtype=torch.uint8, device="cuda:0")
     after = read_snapshot().gpus[0].memory_used_bytes or 0
     assert after - before >= held.numel()
+
+
+# --- the imitation is true to pynvml ------------------------------------------------------------------
+def test_every_name_that_is_asked_for_is_in_pynvml():
+    import pynvml
+
+    from gpu_optimizer.monitoring import nvml, snapshot, xid
+
+    sources = "".join(Path(module.__file__).read_text() for module in (nvml, snapshot, xid))
+    names = set(re.findall(r"\bnvml\.((?:nvml|NVML_)\w+)", sources)) | set(re.findall(r"\b_nvml\.((?:nvml|NVML_)\w+)", sources))
+    assert len(names) > 20
+    assert {name for name in names if not hasattr(pynvml, name)} == set()
+
+
+def test_bits_and_numbers_are_those_of_nvml():
+    import pynvml
+
+    from gpu_optimizer.monitoring import nvml
+
+    theirs = {
+        "idle": pynvml.nvmlClocksEventReasonGpuIdle,
+        "application_clocks": pynvml.nvmlClocksEventReasonApplicationsClocksSetting,
+        "power_cap": pynvml.nvmlClocksEventReasonSwPowerCap,
+        "hardware_slowdown": pynvml.nvmlClocksEventReasonHwSlowdown,
+        "sync_boost": pynvml.nvmlClocksEventReasonSyncBoost,
+        "thermal_software": pynvml.nvmlClocksEventReasonSwThermalSlowdown,
+        "thermal_hardware": pynvml.nvmlClocksEventReasonHwThermalSlowdown,
+        "power_brake": pynvml.nvmlClocksEventReasonHwPowerBrakeSlowdown,
+        "display_clocks": pynvml.nvmlClocksEventReasonDisplayClockSetting,
+    }
+    assert theirs == nvml.CLOCK_LIMITS
+    assert (nvml._CORRECTED, nvml._UNCORRECTED) == (pynvml.NVML_MEMORY_ERROR_TYPE_CORRECTED, pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED)
+    assert (nvml._VOLATILE, nvml._AGGREGATE) == (pynvml.NVML_VOLATILE_ECC, pynvml.NVML_AGGREGATE_ECC)
+    assert (nvml._GRAPHICS, nvml._MEMORY) == (pynvml.NVML_CLOCK_GRAPHICS, pynvml.NVML_CLOCK_MEM)
+    assert (nvml._SENT, nvml._RECEIVED) == (pynvml.NVML_PCIE_UTIL_TX_BYTES, pynvml.NVML_PCIE_UTIL_RX_BYTES)
+
+
+def test_the_allocators_statistics_have_torchs_names():
+    """On a machine with CUDA torch says itself which keys there are; elsewhere its documentation does."""
+    import torch
+
+    from gpu_optimizer.monitoring import torch_allocator
+
+    text = (torch.cuda.memory_stats.__doc__ or "") + (torch.cuda.memory_snapshot.__doc__ or "")
+    source = Path(torch_allocator.__file__).read_text()
+    for key in re.findall(r'number\("([\w.]+)"\)', source):
+        assert key.split(".")[0] in text, key
