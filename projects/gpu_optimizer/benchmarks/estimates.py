@@ -41,6 +41,7 @@ CASES: tuple[Case, ...] = (
     ({"model": "unet", "batch": 2, "image_size": 128}, {"optimizer": "sgd", "accumulation": 2}),
     ({"model": "lstm", "batch": 8, "sequence_length": 64}, {}),
     ({"model": "mlp", "batch": 256}, {}),
+    ({"model": "torchvision:convnext_tiny", "batch": 2, "image_size": 128}, {"optimizer": "sgd_momentum"}),
     ({"model": "torchvision:shufflenet_v2_x1_0", "batch": 4, "image_size": 128}, {}),
 )
 LARGE_CASES: tuple[Case, ...] = (

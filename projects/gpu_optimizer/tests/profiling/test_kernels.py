@@ -53,13 +53,18 @@ def test_a_convolutions_copies(shape: tuple[int, ...]) -> None:
     assert predicted == pytest.approx(measured, rel=0.08, abs=16 * _SMALL_BYTES)
 
 
-def test_channels_last_needs_no_copies() -> None:
-    given = torch.randn(2, 32, 28, 28).to(memory_format=torch.channels_last)
-    weight = torch.randn(64, 32, 3, 3).to(memory_format=torch.channels_last)
-    args = (given, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1)
-    measured, predicted = _extra_bytes(torch.ops.aten.convolution, args)
-    assert predicted == 0
-    assert measured < 2 * weight.numel() * 4
+@pytest.mark.parametrize("shape", [(4, 64, 128, 14, 3, 1, 1), (4, 64, 64, 14, 7, 1, 64), (4, 512, 512, 4, 3, 1, 1)], ids=str)
+@pytest.mark.parametrize("weights", [torch.channels_last, torch.contiguous_format], ids=["relaid weights", "plain weights"])
+def test_channels_last_copies_weights_only(shape: tuple[int, ...], weights: torch.memory_format) -> None:
+    batch, inner, outer, side, kernel, stride, groups = shape
+    given = torch.randn(batch, inner, side, side).to(memory_format=torch.channels_last)
+    weight = torch.randn(outer, inner // groups, kernel, kernel).to(memory_format=weights)
+    rest = ([stride, stride], [kernel // 2, kernel // 2], [1, 1], False, [0, 0], groups)
+    measured, predicted = _extra_bytes(torch.ops.aten.convolution, (given, weight, None, *rest))
+    assert predicted == pytest.approx(measured, rel=0.03, abs=3 * _SMALL_BYTES)
+    gradient = torch.randn_like(torch.ops.aten.convolution(given, weight, None, *rest))
+    measured, predicted = _extra_bytes(torch.ops.aten.convolution_backward, (gradient, given, weight, None, *rest, [True, True, False]))
+    assert predicted == pytest.approx(measured, rel=0.03, abs=4 * _SMALL_BYTES)
 
 
 def test_resampling_in_plain_layout() -> None:

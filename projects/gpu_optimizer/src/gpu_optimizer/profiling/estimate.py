@@ -24,7 +24,9 @@ from gpu_optimizer.steps import Precision, Sample, TrainingStep, tensors_in
 GRANULE_BYTES = {"cuda": 512, "cpu": 1}
 """What allocations are rounded up to: c10's CUDA allocator hands out multiples of 512 bytes, malloc is asked for the exact size."""
 
-_CUDA_NOTE = "cuBLAS's work spaces are counted; cuDNN's, which depend on the algorithms it picks, are not"
+_CUDA_NOTE = (
+    "cuBLAS's work spaces are counted; cuDNN's, which depend on the algorithms it picks, and what its recurrent layers keep, are not"
+)
 
 Target = Literal["cpu", "cuda"]
 

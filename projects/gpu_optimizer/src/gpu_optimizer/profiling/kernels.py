@@ -19,6 +19,7 @@ from gpu_optimizer._torch_private import onednn_computes
 _BLOCK = 16
 _FIRST_LAYER_CHANNELS = 3
 _RNN_ALIGNMENT_BYTES = 9216
+_LARGEST_DEPTHWISE = 3
 _ROW_BYTES = 32768
 _LARGE_WORKSPACES = (9, 10, 12)
 PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"})
@@ -65,10 +66,12 @@ def cublas_bytes() -> int:
 
 def _convolution(args: Sequence[Any], output: torch.Tensor) -> int:
     given, weight, strides, dilations, transposed, groups = args[0], args[1], args[3], args[5], args[6], args[8]
-    if not _plain(given, weight):
+    if not _is_image(given):
         return 0
     if not _blocked(given, weight, transposed, strides, dilations, groups):
         return _columns(given, weight, output, strides, groups) + (_bytes(output) if groups > 1 else 0)
+    if _channels_last(given) or _channels_last(weight):
+        return _relaid(given, weight) + _padded_weight(weight, groups)
     result = _padded(output)
     inputs = 0 if _first_layer(given, weight, groups) else _padded(given)
     before = inputs + _padded_weight(weight, groups) + result
@@ -79,12 +82,14 @@ def _convolution(args: Sequence[Any], output: torch.Tensor) -> int:
 def _convolution_backward(args: Sequence[Any], output: Sequence[torch.Tensor | None]) -> int:
     gradient, given, weight = args[0], args[1], args[2]
     strides, transposed, groups, wanted = args[4], args[7], args[9], args[10]
-    if not _plain(given, weight):
+    if not _is_image(given):
         return 0
     half = gradient.dtype != torch.float32
     if not _blocked(given, weight, transposed, strides, args[6], groups):
         widened = gradient.numel() * 4 if half and wanted[2] else 0
         return max(_columns(given, weight, gradient, strides, groups), widened) + (_bytes(given) if groups > 1 else 0)
+    if _channels_last(given) or _channels_last(weight):
+        return _relaid(given, weight, gradient) + _weights_last(gradient, given, weight, groups, wanted[1])
     grad_bytes, weight_bytes = _padded(gradient), _padded_weight(weight, groups)
     phases = [0]
     if wanted[0]:
@@ -96,6 +101,8 @@ def _convolution_backward(args: Sequence[Any], output: Sequence[torch.Tensor | N
         inputs = 0 if _first_layer(given, weight, groups) else _padded(given)
         sums = _sums(weight_bytes, inputs + grad_bytes, given.shape[0]) if half and groups == 1 else 0
         made = _bytes(given) if wanted[0] else 0
+        if _wide_depthwise(weight, groups):  # read as they lie
+            grad_bytes = inputs = 0
         phases += [made + grad_bytes + inputs + weight_bytes + sums, made + 2 * weight_bytes]
     return max(phases) - sum(_bytes(tensor) for tensor in output if tensor is not None)
 
@@ -105,9 +112,29 @@ def _sums(weight_bytes: int, images_bytes: int, batch: int) -> int:
     return torch.get_num_threads() * (2 * weight_bytes + images_bytes // max(batch, 1))
 
 
-def _plain(given: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether a convolution is of two dimensions and in torch's plain layout; channels last needs no copies."""
-    return given.device.type == "cpu" and given.dim() == 4 and not _channels_last(given) and not _channels_last(weight)
+def _weights_last(gradient: torch.Tensor, given: torch.Tensor, weight: torch.Tensor, groups: int, wanted: bool) -> int:
+    """Copies of the weights and of their gradient where images have their channels last."""
+    copy = _padded_weight(weight, groups)
+    if not wanted:
+        return copy
+    if _wide_depthwise(weight, groups):
+        return copy + copy * _BLOCK**2  # each group in a block of its own
+    sums = _sums(copy, _bytes(given) + _bytes(gradient), given.shape[0]) if given.dtype != torch.float32 and groups == 1 else 0
+    return max(2 * copy, sums)
+
+
+def _relaid(*tensors: torch.Tensor) -> int:
+    """Copies of what does not have its channels last although a neighbour has."""
+    return sum(_bytes(tensor) for tensor in tensors if not tensor.is_contiguous(memory_format=torch.channels_last))
+
+
+def _wide_depthwise(weight: torch.Tensor, groups: int) -> bool:
+    """Whether oneDNN's kernel for depthwise convolutions of 3 by 3 and less does not apply to the weights' gradient."""
+    return groups > 1 and weight.shape[1] == 1 and max(weight.shape[-2:]) > _LARGEST_DEPTHWISE
+
+
+def _is_image(given: torch.Tensor) -> bool:
+    return given.device.type == "cpu" and given.dim() == 4
 
 
 def _columns(given: torch.Tensor, weight: torch.Tensor, result: torch.Tensor, strides: Sequence[int], groups: int) -> int:
