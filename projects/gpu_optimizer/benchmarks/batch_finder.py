@@ -4,6 +4,8 @@
 
 Both run on the CPU under a meter that counts every storage and raises `torch.OutOfMemoryError` at the budget. A trial is
 three whole steps. "next fits" says whether one example more would have fitted too: False means the size is the largest.
+The estimate counts the scratch memory of convolutions, which a process does need and the meter does not see, so for the
+conv net the size found is below the largest that the meter lets through.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from gpu_optimizer._torch_private import storage_key
 from gpu_optimizer.errors import SwapError
 from gpu_optimizer.training.checkpoint_manager import CheckpointedForward
 from gpu_optimizer.training.module_state import version_of
-from gpu_optimizer.training.swap_backend import Backend, CudaBackend, Transfer, storage_bytes
+from gpu_optimizer.training.swap_backend import Backend, CudaBackend, HostPool, storage_bytes
 
 
 def swap_parameters(
@@ -45,6 +45,7 @@ class ParameterSwapper:
     def __init__(self, model: torch.nn.Module, names: Iterable[str], *, device: torch.device | str | None, backend: Backend | None) -> None:
         self.in_bytes = 0
         self._backend = backend or CudaBackend()
+        self._pool = HostPool(self._backend)
         self._modules: list[tuple[torch.nn.Module, SwappedForward, Any]] = []
         self._home: dict[torch.nn.Parameter, torch.device] = {}
         self._visiting: dict[torch.nn.Parameter, weakref.ref[torch.UntypedStorage]] = {}
@@ -106,10 +107,15 @@ class ParameterSwapper:
         gradient = gradient.contiguous()
         if gradient.untyped_storage().nbytes() != gradient.nbytes:
             gradient = gradient.clone()
-        buffer = self._backend.host_buffer(gradient.nbytes)
-        transfer: Transfer = self._backend.copy_out(storage_bytes(gradient.untyped_storage()), buffer, None)
-        transfer.wait()
-        return buffer.view(gradient.dtype).view(parameter.shape)
+        taken = self._pool.take(gradient.nbytes)
+        buffer, reader = (self._backend.host_buffer(gradient.nbytes), None) if taken is None else taken
+        self._backend.copy_out(storage_bytes(gradient.untyped_storage()), buffer, reader).wait()
+        arrived = buffer.view(gradient.dtype).view(parameter.shape)
+        if taken is None:
+            return arrived
+        arrived = arrived.clone()  # the pinned buffer is for the next gradient: pinning anew costs more than this copy
+        self._pool.give_back(buffer, None)
+        return arrived
 
     def _move_out(self, parameter: torch.nn.Parameter, device: torch.device) -> None:
         if parameter in self._home:
