@@ -244,6 +244,7 @@ def form() -> str:
 SECTIONS: dict[str, Callable[[], str]] = {
     "athlete": athlete,
     "counting": _section("count_clips"),
+    "conditions": _section("count_sets"),
     "tracking": _section("bench_tracking"),
     "smoothing": _section("bench_smoothing"),
     "scale": scale,

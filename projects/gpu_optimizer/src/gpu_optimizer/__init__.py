@@ -6,8 +6,9 @@ nothing here loads torch before something is done with a model.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gpu_optimizer.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from gpu_optimizer.costing import PriceBook
@@ -120,15 +121,4 @@ __all__ = [
     "read_snapshot",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its room when it is first asked for."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

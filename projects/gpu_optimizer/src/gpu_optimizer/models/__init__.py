@@ -5,8 +5,9 @@ Names load their modules when they are first asked for, so this room alone impor
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gpu_optimizer.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from gpu_optimizer.models.config import TransformerConfig
@@ -16,15 +17,4 @@ _HOME = {"TransformerConfig": "config", "build": "registry", "list_models": "reg
 
 __all__ = ["TransformerConfig", "build", "list_models"]
 
-
-def __getattr__(name: str) -> Any:
-    """Load a public name from its module when it is first asked for."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _HOME)

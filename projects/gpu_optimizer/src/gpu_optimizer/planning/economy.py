@@ -9,8 +9,9 @@ import torch
 
 from gpu_optimizer.costing import Price, PriceBook, known_machines, machine_for
 from gpu_optimizer.errors import PlanError
-from gpu_optimizer.planning.planner import BudgetError, plan
+from gpu_optimizer.planning.planner import plan
 from gpu_optimizer.planning.plans import Plan
+from gpu_optimizer.planning.request import BudgetError
 from gpu_optimizer.steps import TrainingStep
 from shared_utils.devices import MachineProfile
 

@@ -8,8 +8,8 @@ table. Ways that could not be faster than the best one found are not looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,81 +18,16 @@ from gpu_optimizer.errors import CheckpointError, PlanError
 from gpu_optimizer.planning.identity import model_identity
 from gpu_optimizer.planning.ledger import ErrorLedger, default_ledger_path
 from gpu_optimizer.planning.machine import Machine
-from gpu_optimizer.planning.plans import Alternative, BlockPlan, Plan
+from gpu_optimizer.planning.plans import Plan
 from gpu_optimizer.planning.probe import StepTimes
+from gpu_optimizer.planning.request import EXACT, BudgetError, Found, Request, Search, copy_rate, per_example, share, ways
 from gpu_optimizer.planning.scenario import Scenario, Timer, outermost, without_impossible
 from gpu_optimizer.planning.sizes import format_bytes, parse_bytes
 from gpu_optimizer.planning.solver import Choice, CostTable, smallest, solve
-from gpu_optimizer.profiling.profile import MemoryProfile
+from gpu_optimizer.planning.writing import written
 from gpu_optimizer.steps import OptimizerSpec, Precision, TrainingStep
 
-Search = Literal["checkpoint", "offload", "precision", "accumulation", "batch"]
-EXACT: tuple[Search, ...] = ("checkpoint", "offload", "accumulation")
-"""What changes nothing of what is trained; the number format and the batch size do, so they are asked for by name."""
-
 _ROUNDS = 6  # of solving, tracing and correcting the table by what it was wrong
-_BATCH_STATISTICS = torch.nn.modules.batchnorm._BatchNorm
-
-
-class BudgetError(PlanError):
-    """Nothing that may be done makes the step fit.
-
-    Args:
-        budget_bytes: What was given.
-        smallest_bytes: The smallest budget for which there is a plan with the same search.
-        by_category: What the peak of that plan is made of.
-        phase: Phase of that peak.
-    """
-
-    def __init__(self, message: str, *, budget_bytes: int, smallest_bytes: int, by_category: dict[str, int], phase: str) -> None:
-        super().__init__(message)
-        self.budget_bytes = budget_bytes
-        self.smallest_bytes = smallest_bytes
-        self.by_category = by_category
-        self.phase = phase
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Request:
-    """What was asked for, with everything filled in."""
-
-    step: TrainingStep
-    machine: Machine
-    budget_bytes: int
-    margin: float
-    search: frozenset[str]
-    copy_bytes_per_s: float | None
-    efficiency: float
-    repeats: int
-    solve_s: float
-    progress: Callable[[str], None]
-
-    @property
-    def usable_bytes(self) -> float:
-        """What a prediction may be so that with its margin it fits."""
-        return self.budget_bytes / (1 + self.margin)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """A way to run the step that was traced."""
-
-    name: str
-    scenario: Scenario
-    table: CostTable
-    choice: Choice
-    profile: MemoryProfile
-    times: StepTimes
-
-    @property
-    def time_s(self) -> float:
-        """The whole step."""
-        micro = self.times.forward_s + self.times.backward_s + self.choice.time_s
-        return self.scenario.step.accumulation * micro + self.times.optimizer_s
-
-    def names(self, action: str) -> list[str]:
-        """Blocks that are treated so."""
-        return [name for name, chosen in zip(self.table.blocks, self.choice.actions, strict=True) if chosen == action]
 
 
 def plan(
@@ -151,80 +86,55 @@ def plan(
         >>> made.guarded_peak_bytes <= 2**20, made.batch_size
         (True, 512)
     """
-    if isinstance(model, TrainingStep):
-        step = model
-    else:
-        if sample is None:
-            raise PlanError("sample: a plan needs what the model is called with; pass a batch, or a TrainingStep instead of the model")
-        step = TrainingStep.of(model, sample, loss=loss, target=target, optimizer=optimizer, precision=precision)
+    step = _step(model, sample, loss=loss, target=target, optimizer=optimizer, precision=precision)
     if objective not in ("time", "cost"):
         raise PlanError(f"objective: expected 'time' or 'cost', got {objective!r}")
+    if unknown := set(search) - set(get_args(Search)):
+        raise PlanError(f"search: {sorted(unknown)[0]!r} is not known; choose from {', '.join(get_args(Search))}")
+    settings: dict[str, Any] = {"efficiency": efficiency, "solve_s": solve_s}
     if objective == "cost" and usd_per_hour is None:
         from gpu_optimizer.planning.economy import cheapest_plans
 
         names = None if device is None else [device] if isinstance(device, str) else list(device)
-        settings = {
-            "search": search,
-            "ledger": ledger,
-            "margin": margin,
-            "efficiency": efficiency,
-            "solve_s": solve_s,
-            "progress": progress,
-        }
+        settings |= {"search": search, "ledger": ledger, "margin": margin, "progress": progress}
         return cheapest_plans(step, None, "90%" if budget is None else budget, machines=names, **settings)[0]
     machine = Machine.of(step.device if device is None and step.device.type != "meta" else device or "cpu")
-    if unknown := set(search) - set(get_args(Search)):
-        raise PlanError(f"search: {sorted(unknown)[0]!r} is not known; choose from {', '.join(get_args(Search))}")
     ledger = ledger if ledger is not None else ErrorLedger(default_ledger_path())
     identity = model_identity(step.model)
-    request = _Request(
+    request = Request(
         step=step,
+        identity=identity,
         machine=machine,
         budget_bytes=parse_bytes("90%" if budget is None else budget, whole_bytes=machine.memory_bytes),
-        margin=ledger.memory_margin(machine.name, model=identity) if margin is None else _share("margin", margin),
+        margin=ledger.memory_margin(machine.name, model=identity) if margin is None else share("margin", margin),
+        ledger=ledger,
         search=frozenset(search),
-        copy_bytes_per_s=_copy_rate(machine) if "offload" in search and machine.has_host else None,
-        efficiency=efficiency,
+        copy_bytes_per_s=copy_rate(machine) if "offload" in search and machine.has_host else None,
         repeats=repeats,
-        solve_s=solve_s,
         progress=progress or (lambda _: None),
+        usd_per_hour=usd_per_hour,
+        price_source=price_source,
+        **settings,
     )
     notes: list[str] = []
-    ways = list(_ways(request, notes))
-    best, seen = _search(request, ways, notes)
-    return _written(request, best, seen, notes, identity, ledger, usd_per_hour, price_source)
+    best, seen = _search(request, list(ways(request, notes)), notes)
+    return written(request, best, seen, notes)
 
 
-def _ways(request: _Request, notes: list[str]) -> Iterator[list[Scenario]]:
-    """Scenarios by number format, each list with the largest micro-batch first."""
-    step, search, machine = request.step, request.search, request.machine
-    formats: list[Precision] = [step.precision]
-    if "precision" in search:
-        formats.extend(precision for precision in machine.precisions if precision != step.precision)
-    batch = step.sample.batch_size if any(tensor.dim() for tensor in step.sample.tensors()) else 1
-    splits = [(batch, step.accumulation)]
-    if "accumulation" in search and batch > 1:
-        if any(isinstance(module, _BATCH_STATISTICS) and module.training for module in step.model.modules()):
-            notes.append(
-                "the batch is not split: BatchNorm in training normalises over the micro-batch, so smaller ones train another model"
-            )
-        else:
-            splits += [(size, batch * step.accumulation // size) for size in _divisors(batch)]
-    if "batch" in search:
-        splits += [(size, step.accumulation) for size in _other_sizes(batch)]
-    splits = sorted(set(splits), key=lambda split: (-split[0], split[1]))
-    for precision in formats:
-        yield [
-            Scenario(step=step.with_batch(size).replace(precision=precision, accumulation=count), machine=machine) for size, count in splits
-        ]
+def _step(model: torch.nn.Module | TrainingStep, sample: Any, **rest: Any) -> TrainingStep:
+    if isinstance(model, TrainingStep):
+        return model
+    if sample is None:
+        raise PlanError("sample: a plan needs what the model is called with; pass a batch, or a TrainingStep instead of the model")
+    return TrainingStep.of(model, sample, **rest)
 
 
-def _search(request: _Request, ways: Sequence[list[Scenario]], notes: list[str]) -> tuple[_Found, list[_Found]]:
+def _search(request: Request, formats: Sequence[list[Scenario]], notes: list[str]) -> tuple[Found, list[Found]]:
     """The best way, and what is worth showing beside it."""
-    best: _Found | None = None
-    seen: list[_Found] = []
+    best: Found | None = None
+    seen: list[Found] = []
     candidates = []
-    for scenarios in ways:
+    for scenarios in formats:
         timer = Timer(
             scenarios,
             request.machine,
@@ -237,19 +147,19 @@ def _search(request: _Request, ways: Sequence[list[Scenario]], notes: list[str])
             times = timer.times(scenario)
             candidates.append(
                 (
-                    _per_example(scenario, scenario.step.accumulation * (times.forward_s + times.backward_s) + times.optimizer_s),
+                    per_example(scenario, scenario.step.accumulation * (times.forward_s + times.backward_s) + times.optimizer_s),
                     scenario,
                     times,
                 )
             )
     for least, scenario, times in sorted(candidates, key=lambda candidate: candidate[0]):
-        if best is not None and least >= _per_example(best.scenario, best.time_s):
+        if best is not None and least >= per_example(best.scenario, best.time_s):
             break
         request.progress(f"{scenario.step.precision}, {scenario.step.accumulation} x {scenario.micro_batch}: solving")
         found = _fit(request, scenario, times, notes)
         if not seen:
             seen.append(_plain(request, scenario, times))
-        if found is not None and (best is None or _per_example(scenario, found.time_s) < _per_example(best.scenario, best.time_s)):
+        if found is not None and (best is None or per_example(scenario, found.time_s) < per_example(best.scenario, best.time_s)):
             best = found
     if best is None:
         raise _impossible(request, candidates, notes)
@@ -257,12 +167,12 @@ def _search(request: _Request, ways: Sequence[list[Scenario]], notes: list[str])
     return best, [*seen, *([everything] if everything else []), best]
 
 
-def _fit(request: _Request, scenario: Scenario, times: StepTimes, notes: list[str]) -> _Found | None:
+def _fit(request: Request, scenario: Scenario, times: StepTimes, notes: list[str]) -> Found | None:
     """The fastest choice of blocks that fits when it is traced; None where there is none."""
     usable = request.usable_bytes
     table = _table(request, scenario, times)
     if scenario.profile.peak_bytes <= usable:
-        return _Found(name="the plan", scenario=scenario, table=table, choice=_kept(table), profile=scenario.profile, times=times)
+        return Found(name="the plan", scenario=scenario, table=table, choice=_kept(table), profile=scenario.profile, times=times)
     if not table.options:
         return None
     aim, best, tried = usable, None, set()
@@ -290,10 +200,10 @@ def _fit(request: _Request, scenario: Scenario, times: StepTimes, notes: list[st
 
 
 def _traced(
-    request: _Request, scenario: Scenario, times: StepTimes, table: CostTable, choice: Choice, notes: list[str]
-) -> tuple[_Found | None, CostTable]:
+    request: Request, scenario: Scenario, times: StepTimes, table: CostTable, choice: Choice, notes: list[str]
+) -> tuple[Found | None, CostTable]:
     """The choice traced; where a module turns out not to be possible, a table without it."""
-    found = _Found(name="the plan", scenario=scenario, table=table, choice=choice, profile=scenario.profile, times=times)
+    found = Found(name="the plan", scenario=scenario, table=table, choice=choice, profile=scenario.profile, times=times)
     recomputed = found.names("recompute")
     try:
         profile = scenario.traced_with(recomputed)
@@ -311,7 +221,7 @@ def _traced(
     return replace(found, profile=profile), table
 
 
-def _table(request: _Request, scenario: Scenario, times: StepTimes) -> CostTable:
+def _table(request: Request, scenario: Scenario, times: StepTimes) -> CostTable:
     return scenario.table(times, copy_bytes_per_s=request.copy_bytes_per_s, recompute="checkpoint" in request.search)
 
 
@@ -330,12 +240,12 @@ def _peak_of(table: CostTable, actions: Sequence[str]) -> int:
     return int(live.max())
 
 
-def _plain(request: _Request, scenario: Scenario, times: StepTimes) -> _Found:
+def _plain(request: Request, scenario: Scenario, times: StepTimes) -> Found:
     table = _table(request, scenario, times)
-    return _Found(name="plain", scenario=scenario, table=table, choice=_kept(table), profile=scenario.profile, times=times)
+    return Found(name="plain", scenario=scenario, table=table, choice=_kept(table), profile=scenario.profile, times=times)
 
 
-def _everything(request: _Request, best: _Found) -> _Found | None:
+def _everything(request: Request, best: Found) -> Found | None:
     """Every block checkpointed, in the split that the plan uses: what people do by hand."""
     if "checkpoint" not in request.search or not best.table.options:
         return None
@@ -351,7 +261,7 @@ def _everything(request: _Request, best: _Found) -> _Found | None:
     return replace(best, name="checkpoint everything", choice=choice, profile=profile)
 
 
-def _impossible(request: _Request, candidates: Sequence[tuple[float, Scenario, StepTimes]], notes: list[str]) -> BudgetError:
+def _impossible(request: Request, candidates: Sequence[tuple[float, Scenario, StepTimes]], notes: list[str]) -> BudgetError:
     """The error that says what would work: the lowest peak of any way, and what it is made of."""
     lowest = candidates[0][1].profile
     for _, scenario, times in sorted(candidates, key=lambda candidate: candidate[1].micro_batch)[:2]:
@@ -376,113 +286,3 @@ def _impossible(request: _Request, candidates: Sequence[tuple[float, Scenario, S
         by_category=parts,
         phase=lowest.peak_phase,
     )
-
-
-def _written(
-    request: _Request,
-    best: _Found,
-    seen: Sequence[_Found],
-    notes: Sequence[str],
-    identity: str,
-    ledger: ErrorLedger,
-    usd_per_hour: float | None,
-    price_source: str | None,
-) -> Plan:
-    saved = {block.name: block.saved_bytes(best.profile.granule_bytes) for block in best.scenario.blocks}
-    seconds = {(best.table.blocks[option.block], option.action): option.time_s for option in best.table.options}
-    chosen = zip(best.table.blocks, best.choice.actions, strict=True)
-    measured = best.times.method == "measured"
-    scatter = max(best.times.spread, 0.05)
-    error = ledger.time_margin(request.machine.name, model=identity, default=2 * scatter if measured else 0.5)
-    return Plan(
-        model=identity,
-        device=request.machine.name,
-        budget_bytes=request.budget_bytes,
-        margin=request.margin,
-        batch_size=best.scenario.step.batch_size,
-        micro_batch=best.scenario.micro_batch,
-        accumulation=best.scenario.step.accumulation,
-        precision=best.scenario.step.precision,
-        optimizer=_optimizer_name(request.step.optimizer),
-        blocks=tuple(
-            BlockPlan(name=name, action=action, saved_bytes=saved[name], time_s=seconds[name, action])
-            for name, action in chosen
-            if action != "keep"
-        ),
-        predicted_peak_bytes=best.profile.peak_bytes,
-        peak_phase=best.profile.peak_phase,
-        by_category_at_peak={name: size for name, size in best.profile.by_category_at_peak.items() if size},
-        predicted_s=best.time_s,
-        time_error=min(error, 1.0),
-        time_method=best.times.method,
-        usd_per_step=None if usd_per_hour is None else usd_per_hour / 3600 * best.time_s,
-        usd_per_hour=usd_per_hour,
-        price_source=price_source,
-        alternatives=tuple(_alternative(request, found) for found in seen),
-        notes=tuple(dict.fromkeys(notes)),
-        versions={"torch": torch.__version__, "gpu_optimizer": _version()},
-    )
-
-
-def _alternative(request: _Request, found: _Found) -> Alternative:
-    return Alternative(
-        name=found.name,
-        micro_batch=found.scenario.micro_batch,
-        accumulation=found.scenario.step.accumulation,
-        precision=found.scenario.step.precision,
-        recomputed=len(found.names("recompute")),
-        offloaded=len(found.names("offload")),
-        peak_bytes=found.profile.peak_bytes,
-        time_s=found.time_s,
-        fits=found.profile.peak_bytes <= request.usable_bytes,
-    )
-
-
-def _per_example(scenario: Scenario, time_s: float) -> float:
-    return time_s / scenario.step.batch_size
-
-
-def _divisors(batch: int) -> list[int]:
-    """Up to seven smaller micro-batches that divide the batch, 1 among them."""
-    divisors = [size for size in range(1, batch) if batch % size == 0]
-    if len(divisors) <= 7:
-        return divisors
-    wanted = {1} | {min(divisors, key=lambda size: abs(size - batch / 2**power)) for power in range(1, 7)}
-    return sorted(wanted)
-
-
-def _other_sizes(batch: int) -> list[int]:
-    return sorted({max(1, round(batch * factor)) for factor in (0.125, 0.25, 0.5, 2, 4, 8)} - {batch})
-
-
-def _share(name: str, value: float) -> float:
-    if not 0 <= value < 10:
-        raise PlanError(f"{name}: expected a share of 0 or more, such as 0.05, got {value}")
-    return float(value)
-
-
-def _copy_rate(machine: Machine) -> float | None:
-    """Bytes per second between device and pinned host memory, measured with 64 MiB; None for a machine that is not here."""
-    if machine.torch_device is None or machine.torch_device.type != "cuda":
-        return None
-    size = 64 * 2**20
-    host = torch.empty(size, dtype=torch.uint8, pin_memory=True)
-    there = torch.empty(size, dtype=torch.uint8, device=machine.torch_device)
-    begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-    there.copy_(host, non_blocking=True)
-    begin.record()
-    for _ in range(4):
-        host.copy_(there, non_blocking=True)
-    end.record()
-    end.synchronize()
-    return 4 * size / (begin.elapsed_time(end) / 1000)
-
-
-def _optimizer_name(optimizer: OptimizerSpec) -> str:
-    return optimizer if isinstance(optimizer, str) else "none" if optimizer is None else getattr(optimizer, "__name__", "custom")
-
-
-def _version() -> str:
-    from gpu_optimizer import __version__
-
-    return __version__

@@ -1,8 +1,8 @@
 """Work space that kernels take beside the tensors one sees: oneDNN's copies in its own layout, cuBLAS's workspaces.
 
-oneDNN convolves in blocks of 16 channels, so tensors in torch's plain layout are copied there and back; its
+oneDNN convolves in blocks of channels, so tensors in torch's plain layout are copied there and back; its
 recurrent layers keep a work space from forward to backward. Sizes follow from shapes alone and were read off
-the profiler's memory events on AVX-512 machines; on others blocks are smaller, so these are upper bounds there.
+the profiler's memory events, with AVX-512 and with AVX2.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
 
 from gpu_optimizer._torch_private import onednn_computes
 
-_BLOCK = 16
 _FIRST_LAYER_CHANNELS = 3
 _RNN_ALIGNMENT_BYTES = 9216
 _LARGEST_DEPTHWISE = 3
@@ -118,7 +118,7 @@ def _weights_last(gradient: torch.Tensor, given: torch.Tensor, weight: torch.Ten
     if not wanted:
         return copy
     if _wide_depthwise(weight, groups):
-        return copy + copy * _BLOCK**2  # each group in a block of its own
+        return copy + copy * _block() ** 2  # each group in a block of its own
     sums = _sums(copy, _bytes(given) + _bytes(gradient), given.shape[0]) if given.dtype != torch.float32 and groups == 1 else 0
     return max(2 * copy, sums)
 
@@ -216,7 +216,13 @@ def _row(length: int, size: int) -> int:
 
 
 def _up(channels: int) -> int:
-    return -(-channels // _BLOCK) * _BLOCK
+    return -(-channels // _block()) * _block()
+
+
+@cache
+def _block() -> int:
+    """Channels in a block of oneDNN's layout: what a vector register holds."""
+    return 16 if torch.backends.cpu.get_cpu_capability().startswith("AVX512") else 8
 
 
 def _bytes(tensor: torch.Tensor) -> int:
