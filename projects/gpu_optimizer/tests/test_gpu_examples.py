@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
+from gpu_optimizer.cli import app
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -36,3 +40,28 @@ def test_training_within_a_budget_gives_the_same_bits_as_without(tmp_path: Path)
 @pytest.mark.parametrize(("name", "said"), [("llama_7b_optimization.py", "fits nowhere"), ("diffusion_model_tune.py", "USD")])
 def test_models_that_no_machine_here_could_hold_are_planned_for(name: str, said: str) -> None:
     assert said in started(name)
+
+
+def test_everything_checkpointed_needs_no_less_than_the_plan() -> None:
+    said = started("checkpoint_everything.py")
+    peaks = {words[1].strip(): float(words[2].split()[0]) for line in said.splitlines() if len(words := line.split("│")) == 6}
+    assert peaks["the plan"] <= 1.02 * peaks["every stage checkpointed"]
+
+
+def test_the_readmes_lines_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("GPU_OPTIMIZER_LEDGER", str(tmp_path / "ledger.jsonl"))
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    block = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)[0]
+    exec(compile(block, "README.md", "exec"), {})
+    said = capsys.readouterr().out
+    assert "within the budget of 36.00 MiB" in said
+
+
+def test_every_command_of_the_readme_is_there() -> None:
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    for line in re.findall(r"^gpu-optimizer .*", readme, flags=re.MULTILINE):
+        words = line.split("#")[0].split()
+        run = CliRunner().invoke(app, [words[1], "--help"])
+        assert run.exit_code == 0, line
+        for option in (word for word in words if word.startswith("--")):
+            assert option in run.output, line
