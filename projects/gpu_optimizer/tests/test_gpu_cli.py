@@ -15,6 +15,7 @@ from gpu_optimizer.cli import machine as machine_room
 from gpu_optimizer.monitoring import EccErrors, GpuSample, HostSample, Snapshot
 from shared_utils.errors import DeviceError
 
+pytestmark = pytest.mark.usefixtures("prices_of_today")
 HOST = HostSample(memory_total_bytes=16 << 30, memory_available_bytes=4 << 30, process_resident_bytes=1 << 28)
 FULL = GpuSample(
     index=0,

@@ -22,6 +22,7 @@ from gpu_optimizer.monitoring import SnapshotReader
 from gpu_optimizer.profiling.allocator import AllocatorSimulator
 from gpu_optimizer.profiling.snapshots import Frame
 
+pytestmark = pytest.mark.usefixtures("prices_of_today")
 MIB = 2**20
 STATIC = Path(page.__file__).parent / "static"
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

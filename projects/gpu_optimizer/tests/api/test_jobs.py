@@ -21,6 +21,7 @@ from gpu_optimizer.api.jobs import Job, JobManager, JobState, QueueFullError
 from gpu_optimizer.api.summaries import thinned
 from gpu_optimizer.monitoring import SnapshotReader
 
+pytestmark = pytest.mark.usefixtures("prices_of_today")
 PRELUDE = "import json, os, sys, time\norder = json.loads(sys.stdin.readline())\ntell = lambda **m: print(json.dumps(m), flush=True)\n"
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib import import_module
 from itertools import chain
 from typing import Any
 
@@ -274,6 +273,7 @@ def _first_batch(sample: Any, target: Any, loss: Any) -> tuple[Any, Any]:
 
 
 def _estimate_peak() -> PeakEstimator:
-    """The estimator of the profiling room, found by name: rooms do not import each other."""
-    estimate_step = import_module("gpu_optimizer.profiling").estimate_step
+    """The estimator of the profiling room."""
+    from gpu_optimizer.profiling import estimate_step
+
     return lambda step: estimate_step(step).peak_bytes
