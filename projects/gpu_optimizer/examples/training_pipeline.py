@@ -23,7 +23,7 @@ from rich.table import Table
 from torch import nn
 from torch.nn import functional
 
-from gpu_optimizer.planning import ErrorLedger, Plan, Verification, format_bytes, plan
+from gpu_optimizer.planning import BudgetError, ErrorLedger, Plan, Verification, format_bytes, plan
 from gpu_optimizer.profiling import MemoryProfile, measure_step
 from gpu_optimizer.steps import TrainingStep
 
@@ -53,7 +53,7 @@ class Size:
 
 
 WHOLE = Size(side=40, width=24, blocks=5, batch=16, steps=160, wanted_px=1.0)
-SMALL = Size(side=24, width=16, blocks=3, batch=12, steps=60, wanted_px=1.5)
+SMALL = Size(side=24, width=16, blocks=4, batch=12, steps=60, wanted_px=1.5)
 
 
 class Block(nn.Module):
@@ -275,7 +275,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out"), help="folder of the plot and the JSON (out)")
     options = parser.parse_args(words)
     size = SMALL if options.small else WHOLE
-    outcome = train(size, options.share)
+    try:
+        outcome = train(size, options.share)
+    except BudgetError as error:
+        Console(stderr=True).print(f"{error}; pass a larger --share")
+        return 1
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "training_pipeline.json").write_text(json.dumps({"size": asdict(size)} | outcome.to_dict(), indent=2) + "\n")
     picture = plot(outcome, options.out / "training_pipeline.png")

@@ -54,7 +54,7 @@ def test_the_readmes_lines_run_as_they_stand(tmp_path: Path, monkeypatch: pytest
     block = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)[0]
     exec(compile(block, "README.md", "exec"), {})
     said = capsys.readouterr().out
-    assert "within the budget of 36.00 MiB" in said
+    assert "within the budget of 46.00 MiB" in said
 
 
 def test_every_command_of_the_readme_is_there() -> None:
