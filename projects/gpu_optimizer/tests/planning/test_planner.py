@@ -4,10 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 import torch
+from prometheus_client import CollectorRegistry
 from torch import nn
 
 from gpu_optimizer.costing import Price, PriceBook
 from gpu_optimizer.errors import PlanError
+from gpu_optimizer.monitoring import WorkloadMetrics
 from gpu_optimizer.planning import BudgetError, ErrorLedger, Plan, cheapest_plans, micro_batches, plan
 from gpu_optimizer.planning.ledger import LedgerEntry
 from gpu_optimizer.planning.probe import measure_times, untouched
@@ -58,6 +60,15 @@ def test_measured_steps_stay_within_the_budget_and_where_they_were_predicted(sha
     assert result.within_budget, str(result)
     assert abs(result.memory_error) < 0.03, str(result)
     assert ledger.entries[0].measured_peak_bytes == result.measured_peak_bytes
+
+
+def test_prediction_and_measurement_are_shown_to_prometheus(plain_peak) -> None:
+    registry, model = CollectorRegistry(), net()
+    made = quick(model, SAMPLE, plain_peak)
+    result = made.verify(model, SAMPLE, ledger=ErrorLedger(None), metrics=WorkloadMetrics(registry), repeats=1)
+    shown = {sample.name: sample.value for family in registry.collect() for sample in family.samples}
+    assert shown["gpu_optimizer_predicted_peak_bytes"] == result.predicted_peak_bytes
+    assert shown["gpu_optimizer_measured_peak_bytes"] == result.measured_peak_bytes
 
 
 def test_less_is_recomputed_than_when_everything_is(plain_peak) -> None:

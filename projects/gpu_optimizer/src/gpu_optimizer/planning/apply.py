@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -26,6 +26,9 @@ from gpu_optimizer.planning.sizes import format_bytes
 from gpu_optimizer.profiling.measure import measure_step
 from gpu_optimizer.steps import OptimizerSpec, Precision, Sample, TrainingStep, map_tensors
 from gpu_optimizer.training.tensor_swapper import TensorSwapper
+
+if TYPE_CHECKING:
+    from gpu_optimizer.monitoring import WorkloadMetrics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +142,7 @@ def verify(
     target: Any = None,
     optimizer: OptimizerSpec | None = None,
     ledger: ErrorLedger | None = None,
+    metrics: WorkloadMetrics | None = None,
     repeats: int = 3,
 ) -> Verification:
     """Run the planned step for real, and note what it needed.
@@ -153,6 +157,7 @@ def verify(
         target: As in `TrainingStep`.
         optimizer: Default: the one planned with.
         ledger: Where the errors are noted. Default: the user's.
+        metrics: Where both peaks are shown for Prometheus, if anywhere.
         repeats: Steps that are timed.
 
     Raises:
@@ -186,6 +191,8 @@ def verify(
             recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
     )
+    if metrics is not None:
+        metrics.record_prediction(result.predicted_peak_bytes, result.measured_peak_bytes, model=plan.model, device=str(step.device))
     return result
 
 
