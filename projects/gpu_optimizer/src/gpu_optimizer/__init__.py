@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gpu_optimizer.models import build, list_models
     from gpu_optimizer.monitoring import MemoryCollector, Snapshot, read_snapshot
     from gpu_optimizer.planning import AppliedPlan, BudgetError, ErrorLedger, Plan, Verification, cheapest_plans, plan
-    from gpu_optimizer.profiling import ModelMemory, ModuleMemory, parameter_memory
+    from gpu_optimizer.profiling import MemoryProfiler, ModelMemory, ModuleMemory, parameter_memory
     from gpu_optimizer.profiling.estimate import estimate_inference, estimate_step
     from gpu_optimizer.profiling.measure import measure_step
     from gpu_optimizer.profiling.profile import MemoryProfile
@@ -63,6 +63,7 @@ _HOME = {
     "estimate_step": "profiling.estimate",
     "measure_step": "profiling.measure",
     "MemoryProfile": "profiling.profile",
+    "MemoryProfiler": "profiling",
     "Sample": "steps",
     "TrainingStep": "steps",
     "CheckpointManager": "training",
@@ -90,6 +91,7 @@ __all__ = [
     "GpuOptimizerError",
     "MemoryCollector",
     "MemoryProfile",
+    "MemoryProfiler",
     "ModelMemory",
     "ModelSpecError",
     "ModuleMemory",
