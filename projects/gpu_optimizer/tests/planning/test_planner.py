@@ -87,9 +87,9 @@ def test_a_batch_is_split_where_that_is_enough_and_gradients_stay_the_same(plain
     TrainingStep.of(model, SAMPLE, loss=loss, optimizer=None).run()
     whole = [parameter.grad.clone() for parameter in model.parameters()]
     model.zero_grad()
-    with made.apply(model):
-        for part, _ in micro_batches(made, SAMPLE):
-            (loss(model(*part.args)) / made.accumulation).backward()
+    with made.apply(model) as applied:
+        assert len(micro_batches(made, SAMPLE)) == made.accumulation
+        applied.run(SAMPLE, loss=loss)
     assert all(torch.allclose(a, b.grad, atol=1e-6) for a, b in zip(whole, model.parameters(), strict=True))
 
 

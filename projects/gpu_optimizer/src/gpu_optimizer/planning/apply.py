@@ -101,15 +101,62 @@ class AppliedPlan:
     def step(
         self, sample: Any, *, loss: Callable[..., torch.Tensor] | None = None, target: Any = None, optimizer: OptimizerSpec = "adamw"
     ) -> TrainingStep:
-        """The step as planned, for a whole batch like the one that was planned with.
+        """The step as planned, to be measured: every micro-batch is the first rows of `sample`. For training there is `run`.
 
         Args:
-            sample: A batch; it is split into micro-batches of the planned size.
+            sample: A batch like the one that was planned with.
             loss: As in `TrainingStep`; it must average over the batch for the split to change nothing.
             target: As in `TrainingStep`.
             optimizer: As in `TrainingStep`.
         """
         return planned_step(self.plan, self.model, sample, loss=loss, target=target, optimizer=optimizer)
+
+    def run(
+        self,
+        sample: Any,
+        optimizer: torch.optim.Optimizer | None = None,
+        *,
+        loss: Callable[..., torch.Tensor] | None = None,
+        target: Any = None,
+        scaler: torch.amp.GradScaler | None = None,
+    ) -> float:
+        """One optimizer step over a whole batch, in the planned micro-batches and number format.
+
+        Args:
+            sample: The batch. The gradient is that of the whole batch, also where the last micro-batch is smaller.
+            optimizer: The optimizer of the training; None computes gradients only.
+            loss: As in `TrainingStep`; it averages over the examples it is given.
+            target: What belongs to the sample.
+            scaler: Loss scaler for fp16, kept by the caller from step to step.
+
+        Returns:
+            The mean loss of the batch.
+
+        Example:
+            >>> from gpu_optimizer import ErrorLedger, plan
+            >>> model, batch = torch.nn.Linear(4, 1), torch.randn(8, 4)
+            >>> made = plan(model, batch, "1 MiB", optimizer="sgd", ledger=ErrorLedger(None), repeats=1)
+            >>> with made.apply(model) as applied:
+            ...     losses = [applied.run(batch, torch.optim.SGD(model.parameters(), lr=0.1)) for _ in range(3)]
+            >>> losses[2] < losses[0]
+            True
+        """
+        self.model.zero_grad(set_to_none=True)
+        rows = Sample.of(sample).batch_size
+        total: torch.Tensor | float = 0.0
+        for part, part_target in micro_batches(self.plan, sample, target):
+            step = TrainingStep(
+                model=self.model, sample=part, loss=loss, target=part_target, precision=cast("Precision", self.plan.precision)
+            )
+            value = step.forward_loss() * (part.batch_size / rows)
+            (value if scaler is None else scaler.scale(value)).backward()
+            total = total + value.detach()
+        if optimizer is not None and scaler is not None:
+            scaler.step(optimizer)
+            scaler.update()
+        elif optimizer is not None:
+            optimizer.step()
+        return float(total)
 
     def undo(self) -> None:
         """Take everything off; the model is as it was, with the weights it has now."""

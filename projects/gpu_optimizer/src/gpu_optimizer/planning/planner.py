@@ -275,6 +275,8 @@ def _impossible(request: Request, candidates: Sequence[tuple[float, Scenario, St
     parts = {name: size for name, size in sorted(lowest.by_category_at_peak.items(), key=lambda part: -part[1]) if size}
     largest = ", ".join(f"{name.replace('_', ' ')} {format_bytes(size)}" for name, size in list(parts.items())[:3])
     more = {"checkpoint": "recomputing blocks", "accumulation": "smaller micro-batches", "precision": "another number format"}
+    if request.step.sample.batch_size == 1:
+        del more["accumulation"]
     idle = [words for name, words in more.items() if name not in request.search]
     advice = f"; the search may not use {' or '.join(idle)}" if idle else "; a smaller model, optimizer or sample is needed"
     return BudgetError(

@@ -188,8 +188,9 @@ def between(measured: Sequence[StepTimes], batch: int) -> StepTimes:
         return high
 
     def line(small: float, large: float) -> float:
-        slope = max(0.0, (large - small) / (high.batch - low.batch))
-        return max(0.0, large + slope * (batch - high.batch))
+        # Never below what is proportional: a second measurement that was disturbed must not make small batches free.
+        slope = min(max(0.0, (large - small) / (high.batch - low.batch)), large / high.batch)
+        return large + slope * (batch - high.batch)
 
     return StepTimes(
         forward_s=line(low.forward_s, high.forward_s),
