@@ -27,7 +27,7 @@ APART = "projects/pose_analyzer/tests/detection"
 
 def suites(root: Path, report: Path) -> list[list[str]]:
     """Words of the pytest runs: the detectors, then the packages, the scripts and, where there are some, the notebooks."""
-    common = ["-q", "-n", WORKERS, "--dist", "loadfile", "--cov", "--cov-report="]
+    common = ["-q", "-n", WORKERS, "--dist", "loadfile", "--cov", "--cov-report=", "--durations=12"]
     rest = ["--cov-append", f"--cov-report=json:{report}", f"--ignore={APART}", "projects", "scripts/tests"]
     if any((root / "notebooks").glob("*.ipynb")):
         rest += ["--nbmake", "notebooks"]

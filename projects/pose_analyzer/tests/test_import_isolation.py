@@ -31,11 +31,18 @@ def loaded(package: str, how_much: str, watched: tuple[str, ...]) -> tuple[int, 
     return int(count), names
 
 
-@pytest.mark.parametrize("package", ["shared_utils", "gpu_optimizer", "pose_analyzer"])
+@pytest.mark.parametrize(
+    "package", ["shared_utils", "gpu_optimizer.monitoring", "gpu_optimizer.costing", "gpu_optimizer.api", "pose_analyzer"]
+)
 def test_no_module_loads_a_heavy_library_when_imported(package):
     count, names = loaded(package, "all", HEAVY)
-    assert count > 5
+    assert count > 4
     assert names == []
+
+
+@pytest.mark.parametrize("room", ["planning", "profiling", "models", "cli"])
+def test_rooms_about_torch_load_it_only_when_something_of_them_is_used(room):
+    assert loaded(f"gpu_optimizer.{room}", "top", HEAVY)[1] == []
 
 
 @pytest.mark.parametrize("package", ["gpu_optimizer", "pose_analyzer"])

@@ -152,7 +152,7 @@ async def test_a_part_that_is_not_ready_is_named_without_its_reason(log):
     async def slow() -> None:
         await asyncio.Event().wait()
 
-    app = make(readiness={"store": broken, "camera": slow, "model": lambda: None}, settings={"readiness_timeout_s": 0.01})
+    app = make(readiness={"store": broken, "camera": slow, "model": lambda: None}, settings={"readiness_timeout_s": 1.0})
     async with local_client(app) as client:
         body = problem(await client.get("/readyz"), 503)
         assert body["checks"] == {"store": "failed", "camera": "failed", "model": "ok"}
