@@ -66,6 +66,13 @@ class Service(httpx.Client):
             time.sleep(0.02)
         raise AssertionError(f"in vain: {view}")
 
+    def until_files_are(self, wanted: set[str]) -> set[str]:
+        """What lies in the data folder, once it is as wanted or patience ends."""
+        deadline = time.monotonic() + PATIENCE_S
+        while self.files() != wanted and time.monotonic() < deadline:
+            time.sleep(0.02)
+        return self.files()
+
     def finish(self, path: str) -> dict[str, Any]:
         return self.wait(path, lambda view: view["state"] not in ("queued", "running"))
 

@@ -226,7 +226,8 @@ def test_what_nobody_owns_is_swept_up_at_the_start(tmp_path):
         (tmp_path / "sessions" / ("c" * 32) / "result.json").write_text("{}")
         (tmp_path / "sources" / ("a" * 32)).write_bytes(b"somebody's")
     with serving(tmp_path) as service:
-        assert service.files() == {"sources/" + "a" * 32}
+        owned = {"sources/" + "a" * 32}
+        assert service.until_files_are(owned) == owned  # it sweeps beside answering
 
 
 def test_ids_that_are_paths_lead_to_no_file(tmp_path):
