@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoint_nets import Parent, Residual, Residual1d, stack
 from torch import nn
 
 from gpu_optimizer.training import CheckpointManager
@@ -21,20 +22,6 @@ Pair = namedtuple("Pair", ["left", "right"])
 class Output:
     values: torch.Tensor
     extra: dict[str, torch.Tensor]
-
-
-class Residual(nn.Module):
-    def __init__(self, width: int = 4) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Dropout(0.3))
-        self.last = nn.BatchNorm2d(width, momentum=None)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu_(self.last(self.body(x)) + x)
-
-
-def _stack(*blocks: nn.Module) -> nn.Sequential:
-    return nn.Sequential(*blocks)
 
 
 def _run(model: nn.Module, inputs: tuple[Any, ...], *, steps: int, autocast: bool) -> dict[str, Any]:
@@ -87,14 +74,14 @@ ROWS = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("names", [["0"], ["1", "0"], ["0.body"], ["0", "0.body", "0.body.1"], [""], ["", "0", "1.body"]])
 def test_gradients_buffers_dropout_and_generators_are_those_of_the_plain_run(names: list[str], autocast: bool) -> None:
-    _assert_equal(_stack(Residual(), Residual()), names, IMAGES, autocast=autocast)
+    _assert_equal(stack(Residual(), Residual()), names, IMAGES, autocast=autocast)
 
 
 def test_pytorchs_own_checkpoint_counts_batches_twice_and_ours_does_not() -> None:
     theirs = nn.BatchNorm1d(4)
     torch.utils.checkpoint.checkpoint(theirs, ROWS.clone().requires_grad_(), use_reentrant=False).sum().backward()
     assert int(theirs.num_batches_tracked) == 2  # the fault that this class is here for
-    ours = _stack(nn.BatchNorm1d(4))
+    ours = stack(nn.BatchNorm1d(4))
     CheckpointManager(ours).checkpoint(["0"])
     ours(ROWS.clone().requires_grad_()).sum().backward()
     assert int(ours[0].num_batches_tracked) == 1
@@ -105,11 +92,11 @@ def test_pytorchs_own_checkpoint_counts_batches_twice_and_ours_does_not() -> Non
 
 def test_instance_norm_with_running_statistics() -> None:
     norm = nn.InstanceNorm2d(4, affine=True, track_running_stats=True)
-    _assert_equal(_stack(_stack(norm, nn.Conv2d(4, 4, 1))), ["0"], IMAGES)
+    _assert_equal(stack(stack(norm, nn.Conv2d(4, 4, 1))), ["0"], IMAGES)
 
 
 def test_batch_norm_in_eval_mode_reads_its_statistics() -> None:
-    model = _stack(Residual(), Residual())
+    model = stack(Residual(), Residual())
     model(IMAGES)
     _assert_equal(model.eval(), ["0", "1"], IMAGES)
 
@@ -140,7 +127,7 @@ class MovingAverage(nn.Module):
 @pytest.mark.parametrize("replace", [False, True])
 def test_a_moving_average_that_decides_the_output_is_read_as_it_was(replace: bool) -> None:
     average = MovingAverage(replace=replace)
-    model = _assert_equal(_stack(average, average, nn.Linear(4, 4)), ["0"], ROWS, steps=3)
+    model = _assert_equal(stack(average, average, nn.Linear(4, 4)), ["0"], ROWS, steps=3)
     assert model[0].calls == 6
     assert model[0].log == [1, 2, 3, 4, 5, 6]
 
@@ -157,18 +144,18 @@ def test_statistics_written_behind_autograds_back_are_written_once() -> None:
             self.total.data.add_(x.detach().sum(0))
             return super().forward(x)
 
-    model = _assert_equal(_stack(Sums()), ["0"], ROWS, steps=3)
+    model = _assert_equal(stack(Sums()), ["0"], ROWS, steps=3)
     assert torch.allclose(model[0].total, 3 * ROWS.sum(0))
 
 
 def test_power_iteration_of_spectral_norm() -> None:
     layer = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))
-    _assert_equal(_stack(_stack(layer, nn.Tanh()), nn.Linear(4, 4)), ["0"], ROWS, steps=3)
+    _assert_equal(stack(stack(layer, nn.Tanh()), nn.Linear(4, 4)), ["0"], ROWS, steps=3)
 
 
 def test_old_spectral_norm_that_sets_a_plain_attribute() -> None:
     layer = nn.utils.spectral_norm(nn.Linear(4, 4))
-    _assert_equal(_stack(_stack(layer, nn.Tanh()), nn.Linear(4, 4)), ["0"], ROWS, steps=3)
+    _assert_equal(stack(stack(layer, nn.Tanh()), nn.Linear(4, 4)), ["0"], ROWS, steps=3)
 
 
 def test_a_module_used_at_two_places_and_tied_weights() -> None:
@@ -182,7 +169,7 @@ def test_a_module_used_at_two_places_and_tied_weights() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.b(torch.relu(self.same(self.a(self.norm(x)))))
 
-    model = _stack(Tied(), Tied())
+    model = stack(Tied(), Tied())
     model[1].a.weight = model[0].a.weight
     _assert_equal(model, ["0", "1", "0.norm", "0.same"], ROWS)
 
@@ -251,39 +238,9 @@ def test_an_output_that_nobody_uses_and_inputs_without_gradients() -> None:
 
 @pytest.mark.parametrize("frozen", [True, False])
 def test_a_frozen_block_passes_gradients_on(frozen: bool) -> None:
-    model = _stack(nn.Linear(4, 4), Residual1d(), nn.Linear(4, 4))
+    model = stack(nn.Linear(4, 4), Residual1d(), nn.Linear(4, 4))
     model[1].requires_grad_(not frozen)
     _assert_equal(model, ["1"], ROWS)
-
-
-class Residual1d(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.linear(x).tanh()
-
-
-class ChangesItsInput(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(torch.sin_(x))
-
-
-class Parent(nn.Module):
-    """Uses the block's input again after the block changed it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.block = nn.Linear(4, 4), ChangesItsInput()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.first(x)
-        return self.block(y) + y
 
 
 def test_a_block_that_changes_its_input_works_on_copies_when_told() -> None:
@@ -293,7 +250,7 @@ def test_a_block_that_changes_its_input_works_on_copies_when_told() -> None:
 def test_switching_to_eval_before_backward_changes_nothing() -> None:
     def gradient(checkpointed: bool) -> torch.Tensor:
         torch.manual_seed(0)
-        model = _stack(Residual())
+        model = stack(Residual())
         if checkpointed:
             CheckpointManager(model).checkpoint(["0"])
         out = model(IMAGES).sum()
@@ -308,7 +265,7 @@ def test_switching_to_eval_before_backward_changes_nothing() -> None:
 def test_backward_twice_through_one_graph_and_partial_backward() -> None:
     def gradients(checkpointed: bool) -> list[torch.Tensor]:
         torch.manual_seed(0)
-        model = _stack(Residual(), Residual())
+        model = stack(Residual(), Residual())
         if checkpointed:
             CheckpointManager(model).checkpoint(["0", "1", "1.body"])
         x = IMAGES.clone().requires_grad_()
@@ -324,7 +281,7 @@ def test_backward_twice_through_one_graph_and_partial_backward() -> None:
 def test_second_derivatives() -> None:
     def second(checkpointed: bool) -> torch.Tensor:
         torch.manual_seed(0)
-        model = _stack(Residual1d(), Residual1d())
+        model = stack(Residual1d(), Residual1d())
         if checkpointed:
             CheckpointManager(model).checkpoint(["0", "1"])
         x = ROWS.clone().requires_grad_()
@@ -336,7 +293,7 @@ def test_second_derivatives() -> None:
 
 
 def test_activations_are_not_kept() -> None:
-    model = _stack(*(Residual1d() for _ in range(8)), nn.Linear(4, 4))
+    model = stack(*(Residual1d() for _ in range(8)), nn.Linear(4, 4))
     rows = torch.randn(1000, 4, requires_grad=True)
     plain = _saved_bytes(lambda: model(rows))
     CheckpointManager(model).checkpoint([str(index) for index in range(8)])
@@ -351,7 +308,7 @@ def test_matmuls_are_kept_when_asked_for_and_run_once() -> None:
 
     def flops(**options: Any) -> int:
         torch.manual_seed(0)
-        model = _stack(_stack(nn.Linear(4, 64), nn.GELU(), nn.Linear(64, 4), nn.GELU()))
+        model = stack(stack(nn.Linear(4, 64), nn.GELU(), nn.Linear(64, 4), nn.GELU()))
         if options:
             CheckpointManager(model).checkpoint(["0"], **options)
         with FlopCounterMode(display=False) as counter:
@@ -374,14 +331,14 @@ def test_keeping_matmuls_gives_the_same_gradients_and_buffers() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.drop(torch.nn.functional.gelu(self.norm(self.conv(x)))) * self.mask.clone()
 
-    _assert_equal(_stack(Block(), Block()), ["0", "1"], IMAGES, keep="matmuls")
+    _assert_equal(stack(Block(), Block()), ["0", "1"], IMAGES, keep="matmuls")
 
 
 def test_fake_tensors_go_through(tmp_path: Any) -> None:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with FakeTensorMode():
-        model = _stack(Residual(), Residual(), MovingAverage3())
+        model = stack(Residual(), Residual(), MovingAverage3())
         CheckpointManager(model).checkpoint(["0", "1", "0.body", "2"])
         model(torch.randn(3, 4, 6, 6)).sum().backward()
         assert model[0].body[0].weight.grad.shape == (4, 4, 3, 3)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoint_nets import Parent, Residual, Residual1d, stack
 from torch import nn
 
 from gpu_optimizer.errors import CheckpointError
@@ -15,50 +16,6 @@ from gpu_optimizer.training import CheckpointManager
 
 IMAGES = torch.randn(3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
 ROWS = torch.randn(6, 4, generator=torch.Generator().manual_seed(1))
-
-
-class Residual(nn.Module):
-    def __init__(self, width: int = 4) -> None:
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Dropout(0.3))
-        self.last = nn.BatchNorm2d(width, momentum=None)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu_(self.last(self.body(x)) + x)
-
-
-def _stack(*blocks: nn.Module) -> nn.Sequential:
-    return nn.Sequential(*blocks)
-
-
-class Residual1d(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.linear(x).tanh()
-
-
-class ChangesItsInput(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(4, 4)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.linear(torch.sin_(x))
-
-
-class Parent(nn.Module):
-    """Uses the block's input again after the block changed it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.block = nn.Linear(4, 4), ChangesItsInput()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = self.first(x)
-        return self.block(y) + y
 
 
 def test_a_block_that_changes_its_input_is_refused_in_the_forward() -> None:
@@ -69,7 +26,7 @@ def test_a_block_that_changes_its_input_is_refused_in_the_forward() -> None:
 
 
 def test_an_input_changed_by_somebody_else_afterwards_is_an_error_not_a_wrong_gradient() -> None:
-    model = _stack(Residual1d())
+    model = stack(Residual1d())
     CheckpointManager(model).checkpoint(["0"])
     rows = ROWS.clone().requires_grad_() * 1
     out = model(rows)
@@ -79,7 +36,7 @@ def test_an_input_changed_by_somebody_else_afterwards_is_an_error_not_a_wrong_gr
 
 
 def test_a_parameter_stepped_between_forward_and_backward_is_an_error() -> None:
-    model = _stack(Residual1d())
+    model = stack(Residual1d())
     CheckpointManager(model).checkpoint(["0"])
     out = model(ROWS).sum()
     with torch.no_grad():
@@ -95,7 +52,7 @@ def test_a_forward_that_changes_a_parameter_is_refused() -> None:
                 self.linear.weight.clamp_(-0.1, 0.1)
             return super().forward(x)
 
-    model = _stack(Clamps())
+    model = stack(Clamps())
     CheckpointManager(model).checkpoint(["0"])
     with pytest.raises(CheckpointError, match="changes a parameter"):
         model(ROWS)
@@ -111,7 +68,7 @@ def test_a_tensor_attribute_changed_in_place_is_refused() -> None:
 
     block = Counts()
     block.seen = torch.zeros(())
-    model = _stack(block)
+    model = stack(block)
     CheckpointManager(model).checkpoint(["0"])
     with pytest.raises(CheckpointError, match=r"Counts.seen in place.*register_buffer"):
         model(ROWS)
@@ -120,7 +77,7 @@ def test_a_tensor_attribute_changed_in_place_is_refused() -> None:
 def test_no_grad_and_nothing_to_train_call_the_plain_forward(monkeypatch: pytest.MonkeyPatch) -> None:
     import gpu_optimizer.training.checkpoint_manager as room
 
-    model = _stack(Residual1d())
+    model = stack(Residual1d())
     CheckpointManager(model).checkpoint(["0"])
     monkeypatch.setattr(room, "checkpoint", lambda *_a, **_k: pytest.fail("checkpointed for nothing"))
     with torch.no_grad():
@@ -132,7 +89,7 @@ def test_no_grad_and_nothing_to_train_call_the_plain_forward(monkeypatch: pytest
 
 
 def test_undo_leaves_the_very_same_module() -> None:
-    model = _stack(Residual(), Residual())
+    model = stack(Residual(), Residual())
     before = [dict(vars(part)) for part in model.modules()]
     own = lambda x: x  # noqa: E731
     model[1].forward = own
@@ -150,7 +107,7 @@ def test_undo_leaves_the_very_same_module() -> None:
 
 
 def test_the_context_manager_undoes_after_an_error() -> None:
-    model = _stack(Residual1d())
+    model = stack(Residual1d())
 
     def fails() -> None:
         with CheckpointManager(model).checkpoint(["0"]):
@@ -163,7 +120,7 @@ def test_the_context_manager_undoes_after_an_error() -> None:
 
 
 def test_a_forward_that_raises_leaves_everything_as_the_plain_one_does() -> None:
-    model = _stack(Residual())
+    model = stack(Residual())
     CheckpointManager(model).checkpoint(["0"])
     with pytest.raises(RuntimeError):
         model(torch.randn(2, 3, 4, 4))
@@ -172,7 +129,7 @@ def test_a_forward_that_raises_leaves_everything_as_the_plain_one_does() -> None
 
 
 def test_a_copy_of_a_checkpointed_model_computes_with_its_own_weights() -> None:
-    model = _stack(Residual1d())
+    model = stack(Residual1d())
     CheckpointManager(model).checkpoint(["0"])
     twin = pickle.loads(pickle.dumps(copy.deepcopy(model)))
     with torch.no_grad():
@@ -185,7 +142,7 @@ def test_a_copy_of_a_checkpointed_model_computes_with_its_own_weights() -> None:
 
 
 def test_hooks_of_the_block_run_once_and_hooks_inside_run_again() -> None:
-    model = _stack(_stack(nn.Linear(4, 4), nn.Tanh()))
+    model = stack(stack(nn.Linear(4, 4), nn.Tanh()))
     CheckpointManager(model).checkpoint(["0"])
     calls = {"block": 0, "inside": 0}
     model[0].register_forward_hook(lambda *_: calls.__setitem__("block", calls["block"] + 1))
@@ -209,7 +166,7 @@ def test_a_list_that_the_block_fills_is_filled_once() -> None:
 
 
 def test_outer_hooks_see_the_block_inputs() -> None:
-    model = _stack(nn.Linear(4, 4), Residual1d())
+    model = stack(nn.Linear(4, 4), Residual1d())
     CheckpointManager(model).checkpoint(["1"])
     packed: list[torch.Tensor] = []
 
@@ -244,7 +201,7 @@ def test_what_cannot_be_checkpointed_is_said_and_nothing_is_changed(names: Any, 
 
 
 def test_two_managers_do_not_checkpoint_the_same_module() -> None:
-    model = _stack(Residual1d())
+    model = stack(Residual1d())
     first = CheckpointManager(model).checkpoint(["0"])
     with pytest.raises(CheckpointError, match="already checkpointed by another manager"):
         CheckpointManager(model).checkpoint(["0"])
