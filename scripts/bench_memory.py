@@ -61,6 +61,16 @@ def batch_size() -> Iterator[dict[str, Any]]:
            "against": "accelerate find_executable_batch_size", "ratio": 2.0 / (1 + worst), "goal": 1.0}  # fmt: skip
 
 
+def swapping() -> Iterator[dict[str, Any]]:
+    """What the bookkeeping of swapped tensors costs beside the step itself; the copies are a processor's, not a GPU's."""
+    found = _load("swapping")
+    table = found.rows()
+    _keep("swapping", "Swapping tensors to the host, on the processor", found.as_markdown(table))
+    kept = [row for row in table if row["variant"] == "swapping, bookkeeping only"]
+    worst = max(kept, key=lambda row: row["against_plain"])
+    yield _limit(f"step with swapping's bookkeeping over the plain step, worst of {len(kept)}", worst["against_plain"], 1.05)
+
+
 def exporter() -> Iterator[dict[str, Any]]:
     """What a scrape costs."""
     module = _load("exporter")
@@ -82,6 +92,7 @@ GROUPS: dict[str, Callable[[], Iterator[dict[str, Any]]]] = {
     "estimates": estimates,
     "planner": planner,
     "batch_size": batch_size,
+    "swapping": swapping,
     "allocator": allocator,
     "exporter": exporter,
 }
