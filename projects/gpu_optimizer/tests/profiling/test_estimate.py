@@ -181,6 +181,24 @@ def test_a_model_on_meta_is_estimated_like_one_on_the_cpu() -> None:
     assert absent.modules == real.modules
 
 
+def test_tensors_made_in_the_forward_pass_count_although_the_default_device_is_meta() -> None:
+    """torch 2.11 could not even step Adam there: it reads the step's number, which a tensor on meta does not have."""
+
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x + self.weight) * torch.ones(1000, 64)
+
+    rows = torch.randn(1000, 64)
+    expected = estimate_step(TrainingStep.of(Shifted(), rows)).peak_bytes
+    with torch.device("meta"):
+        found = estimate_step(TrainingStep.of(Shifted(), torch.empty(1000, 64))).peak_bytes
+    assert found == expected
+
+
 def test_billions_of_parameters_need_no_memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with torch.device("meta"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -30,8 +30,9 @@ def fake_step(step: TrainingStep) -> Iterator[TrainingStep]:
     for name, parameter in step.model.named_parameters():
         if is_lazy(parameter):
             raise ProfilingError(f"{name} has no shape yet; run the model on one input before profiling it")
-    with kept(step.model), fake_mode():
-        twins = _Twins(fake_device(step.device))
+    device = fake_device(step.device)
+    with kept(step.model), fake_mode(), _default_device(device):
+        twins = _Twins(device)
         for module in step.model.modules():
             _replace_tensors(module, twins)
         yield step.replace(sample=step.sample.map(twins.of), target=map_tensors(step.target, twins.of))
@@ -42,6 +43,11 @@ def fake_device(real: torch.device) -> torch.device:
     if real.type == "cuda" and torch.cuda.is_available():
         return torch.device("cuda", real.index if real.index is not None else torch.cuda.current_device())
     return torch.device("cpu")
+
+
+def _default_device(device: torch.device) -> AbstractContextManager[Any]:
+    """Where tensors are made that name no device: inside `with torch.device("meta")` they would be left out of the count."""
+    return device if torch.get_default_device().type == "meta" else nullcontext()
 
 
 @contextmanager
