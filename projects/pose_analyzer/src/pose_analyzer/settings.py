@@ -36,6 +36,11 @@ class DetectionSettings(SettingsModel):
     model: str | None = Field(default=None, description="Weights: a name of the model registry or a path. Default: the detector's own.")
     max_people: int = Field(default=6, ge=1, le=64, description="Most people measured in one frame.")
     threads: int = Field(default=0, ge=0, le=256, description="Inference threads; 0 lets the runtime choose.")
+    looks: Literal[1, 2, 4] = Field(
+        default=1,
+        description="How often blazepose looks at each person: 2 = also at the mirror image, 4 = also at both a little larger. "
+        "Knees and hips are measured better, each look costs what a person costs.",
+    )
     multi_scale: Literal["off", "auto", "on"] = Field(
         default="off",
         description="Search tiles of the picture for people who are small in it: auto = a few per frame, and more while somebody "

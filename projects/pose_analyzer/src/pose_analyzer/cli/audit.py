@@ -38,6 +38,7 @@ def audit_command(
         Path | None, typer.Option("--cache", help="Folder that keeps filmed scenes; default inside --out.", show_default=False)
     ] = None,
     detector: Annotated[str, typer.Option("--detector", "-d", help="blazepose or mediapipe.")] = "blazepose",
+    looks: Annotated[int, typer.Option("--looks", help="Looks of blazepose at each person: 1, 2 or 4.")] = 1,
     quick: Annotated[bool, typer.Option("--quick", help="Three exercises from the side and the front, small pictures.")] = False,
     calibrate: Annotated[
         Path | None,
@@ -53,6 +54,8 @@ def audit_command(
     from pose_analyzer.cli.audit_scenes import film, scenes
 
     cache = out / "takes" if cache is None else cache
+    if looks != 1:
+        detector = f"{detector} x{looks}"
     if calibrate is not None:
         return _calibrate(calibrate, cache, detector, quick)
     wanted = scenes("held_out", quick=quick)

@@ -216,7 +216,6 @@ def film(
 def _film(scene: AuditScene, names: list[str], built: dict[str, PoseDetector], known: Take | None) -> Take:
     import cv2
 
-    from pose_analyzer.detection import create_detector
     from pose_analyzer.synthetic import scene_for
 
     cv2.setNumThreads(1)
@@ -234,7 +233,7 @@ def _film(scene: AuditScene, names: list[str], built: dict[str, PoseDetector], k
     stage = scene_for(scene.exercise, azimuth_deg=scene.azimuth_deg, reps=1, seed=scene.seed, **options)
     for name in names:
         if name not in built:
-            built[name] = create_detector(name, max_people=1, **({"threads": 1} if name == "blazepose" else {}))  # type: ignore[arg-type]
+            built[name] = _build(name)
     truths, rows = [], {name: [] for name in names}
     for frame, truth in stage.frames():
         truths.append(truth)
@@ -254,6 +253,16 @@ def _film(scene: AuditScene, names: list[str], built: dict[str, PoseDetector], k
         body_height_m=float(stage.spec.athletes[0].body.height_m),
         seen=(known.seen if known is not None else {}) | seen,
     )
+
+
+def _build(name: str) -> PoseDetector:
+    """A detector by its name, or "blazepose x2" with two looks at each person."""
+    from pose_analyzer.detection import create_detector
+
+    kind, _, looks = name.partition(" x")
+    options: dict[str, Any] = {"threads": 1} if kind == "blazepose" else {}
+    options |= {"looks": int(looks)} if looks else {}
+    return create_detector(kind, max_people=1, **options)  # type: ignore[arg-type]
 
 
 def _first(poses: Poses) -> dict[str, Array]:

@@ -318,8 +318,10 @@ def make_detector(settings: PoseSettings, *, precision: Literal["f32", "bf16"] |
     d = settings.detection
     options: dict[str, Any] = {}
     if d.name == "blazepose":
-        options = {"threads": d.threads or None, "upsampling": "linear" if d.multi_scale == "off" else "cubic"}
+        options = {"threads": d.threads or None, "upsampling": "linear" if d.multi_scale == "off" else "cubic", "looks": d.looks}
         options |= {} if precision is None else {"precision": precision}
+    elif d.looks != 1:
+        raise ConfigError(f"detection.looks = {d.looks} needs the detector blazepose, not {d.name}; leave it at 1")
     detector = create_detector(d.name, device=d.device, max_people=d.max_people, model=d.model, **options)
     if d.multi_scale == "off":
         return detector
