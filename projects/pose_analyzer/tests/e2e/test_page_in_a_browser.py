@@ -5,36 +5,29 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from _pages import chromium
 from _pose_server import Server
 
-playwright = pytest.importorskip("playwright.sync_api")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; Debian's package chromium has it")
-FLAGS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"),
-)
 # Two workers and a browser share two cores in CI.
 PATIENCE_MS = 60_000
 
 
 @pytest.fixture(scope="module")
-def chromium():
+def launch():
     """Starts browsers."""
-    with playwright.sync_playwright() as started:
-        yield started.chromium
+    with chromium() as start:
+        yield start
 
 
 @pytest.fixture(scope="module")
-def browser(chromium):
-    with contextlib.closing(chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))) as started:
+def browser(launch):
+    with contextlib.closing(launch()) as started:
         yield started
 
 
@@ -171,9 +164,9 @@ def webcam_clip(tmp_path_factory) -> Path:
     return path
 
 
-def test_the_webcam_counts_repetitions(chromium, server, webcam_clip):
+def test_the_webcam_counts_repetitions(launch, server, webcam_clip):
     flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", f"--use-file-for-fake-video-capture={webcam_clip}")
-    with contextlib.closing(chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])) as browser:
+    with contextlib.closing(launch(args=tuple(flags))) as browser:
         page = browser.new_context(viewport={"width": 1024, "height": 800}, permissions=["camera"]).new_page()
         page.set_default_timeout(PATIENCE_MS)
         page.goto(server.address)

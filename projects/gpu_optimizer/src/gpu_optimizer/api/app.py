@@ -15,7 +15,7 @@ from gpu_optimizer.api.jobs import JobManager, QueueFullError
 from gpu_optimizer.api.knowledge import knowledge_router
 from gpu_optimizer.api.live import LiveFeed
 from gpu_optimizer.api.machine import machine_router
-from gpu_optimizer.api.page import is_page_path, page_router
+from gpu_optimizer.api.page import PAGE
 from gpu_optimizer.api.settings import GpuApiSettings
 from gpu_optimizer.errors import GpuOptimizerError
 from gpu_optimizer.monitoring import MemoryCollector, SnapshotReader, TorchCollector, WorkloadMetrics
@@ -72,7 +72,7 @@ def create_app(
         __version__,
         settings=settings,
         routers=[
-            page_router(),
+            PAGE.router(),
             machine_router(reader, feed, processes=settings.processes),
             estimates_router(jobs),
             plans_router(jobs),
@@ -84,7 +84,7 @@ def create_app(
         error_statuses={QueueFullError: 429, GpuOptimizerError: 422},
         description="What can compute here, what its memory is used for, and what a model would need.",
         lifespan=lifespan,
-        open_paths=is_page_path,
+        open_paths=PAGE.owns,
         larger_bodies={("POST", "/v1/snapshots"): settings.max_upload_bytes},
     )
     app.state.work = WorkloadMetrics(registry)

@@ -19,7 +19,7 @@ from pose_analyzer.api.settings import PoseApiSettings
 from pose_analyzer.api.stream_sessions import StreamSessions
 from pose_analyzer.api.streams import StreamManager, streams_router
 from pose_analyzer.api.views import DeviceView, ExerciseView, FilePage, FileView, ModelView
-from pose_analyzer.dashboard import is_page_path, page_router
+from pose_analyzer.dashboard import PAGE
 from pose_analyzer.errors import ExerciseError
 from pose_analyzer.exercise import ExerciseProfile, list_profiles, load_profile
 from pose_analyzer.pipeline.workers import WorkerLimits, WorkerPool
@@ -81,7 +81,7 @@ def create_app(settings: PoseApiSettings | None = None, *, registry: CollectorRe
         "Pose analyzer",
         __version__,
         settings=settings,
-        routers=[page_router(), _router(profiles, settings), analyses_router(jobs), streams_router(streams), sessions_router(store)],
+        routers=[PAGE.router(), _router(profiles, settings), analyses_router(jobs), streams_router(streams), sessions_router(store)],
         readiness={
             "weights": _weights_are_here,
             "exercises": lambda: _require_some(profiles()),
@@ -92,7 +92,7 @@ def create_app(settings: PoseApiSettings | None = None, *, registry: CollectorRe
         error_statuses={ExerciseError: 500, StorageError: 503},
         description="Recordings and streams in; people measured, repetitions counted, events told.",
         lifespan=lifespan,
-        open_paths=is_page_path,
+        open_paths=PAGE.owns,
         larger_bodies={("POST", "/v1/analyses"): settings.max_upload_bytes + _FORM_BYTES},
     )
 

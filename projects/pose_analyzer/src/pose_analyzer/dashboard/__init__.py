@@ -1,13 +1,27 @@
-"""The live page: files that a browser reads, and the routes that hand them out.
+"""The live page: files that a browser reads, and what may be loaded with them.
 
-`page_router()` serves the page at `/` and its files at `/assets/...`. Only files that lay in the package
-when it was imported are ever served, found by their exact name; nothing of a request reaches the file
-system. The page has no inline script or style, loads nothing from elsewhere and talks to `/v1` alone.
+`PAGE` serves it at `/` and its files at `/assets/...`: `PAGE.router()` are the routes, `PAGE.owns(path)` says which
+paths may be read without a token. It has no inline script or style, loads nothing from elsewhere and talks to `/v1` alone.
 """
 
 from __future__ import annotations
 
-from pose_analyzer.dashboard.assets import CONTENT_SECURITY_POLICY, asset_paths, is_page_path
-from pose_analyzer.dashboard.router import page_router
+import base64
+import hashlib
+from pathlib import Path
 
-__all__ = ["CONTENT_SECURITY_POLICY", "asset_paths", "is_page_path", "page_router"]
+from shared_utils.service.page import WebPage, WheelFile, content_security_policy, permissions_policy
+
+__all__ = ["PAGE", "PLOTLY"]
+
+PLOTLY = WheelFile("plotly", "package_data/plotly.min.js")
+# plotly.js adds one empty <style> element and fills it through the CSS object model, which needs the hash of "".
+_EMPTY_STYLE = "'sha256-" + base64.b64encode(hashlib.sha256(b"").digest()).decode() + "'"
+
+PAGE = WebPage(
+    Path(__file__).parent / "static",
+    policy=content_security_policy(style=(_EMPTY_STYLE,), img=("blob:",), media=("'self'", "blob:")),
+    permissions=permissions_policy(camera=True),
+    wheel_files=(PLOTLY,),
+    fill={"plotly_version": PLOTLY.version},
+)

@@ -1,8 +1,9 @@
 // What a model would need: a form, a timeline by category, who makes the peak, and every module.
 
-import { call } from "./api.js";
+import { get, post } from "../shared/js/api.js";
+import { byId, el, showProblem } from "../shared/js/dom.js";
+import { legend, tableCard } from "./cards.js";
 import { drawStack } from "./chart.js";
-import { byId, el, legend, showProblem, tableCard } from "./dom.js";
 import { bytes, count, duration, percent, words } from "./format.js";
 import { follow } from "./jobs.js";
 
@@ -16,11 +17,11 @@ export function startEstimate() {
     event.preventDefault();
     run(form, event.submitter?.value === "plan" ? "plan" : "estimate");
   });
-  call("/v1/machines")
+  get("/v1/machines")
     .then((known) => byId("machines").replaceChildren(...known.map((m) => el("option", { value: m.machine, text: `${m.name}, ${bytes(m.memory_bytes)}` }))))
     .catch((error) => showProblem(byId("estimate-problem"), error));
   addEventListener("resize", () => redraw());
-  call("/v1/models")
+  get("/v1/models")
     .then((known) => byId("models").replaceChildren(...known.map(({ model, summary }) => el("option", { value: model, label: summary }))))
     .catch(() => {}); // The field takes any name; the service says what is wrong with it.
 }
@@ -38,7 +39,7 @@ async function run(form, kind) {
   for (const button of buttons) button.disabled = true;
   showProblem(byId("estimate-problem"), null);
   try {
-    const job = await call(`/v1/${kind}s`, { method: "POST", json: order });
+    const job = await post(`/v1/${kind}s`, order);
     const result = await follow(`/v1/${kind}s/${job.id}`, byId("estimate-job"));
     if (result && kind === "plan") showPlan(result, order.model);
     else if (result) show(result);

@@ -1,8 +1,10 @@
 // The live view: a socket that comes back by itself, tiles per device, and the chart.
 
-import { call, requestToken, token } from "./api.js";
+import { get, openSocket, requestToken, token } from "../shared/js/api.js";
+import { Backoff } from "../shared/js/backoff.js";
+import { byId, el, setText } from "../shared/js/dom.js";
+import { legendEntry } from "./cards.js";
 import { drawShares } from "./chart.js";
-import { byId, el, legendEntry, setText } from "./dom.js";
 import { bytes, percent } from "./format.js";
 
 const MOST = 3600;
@@ -59,7 +61,7 @@ export class LiveView {
   constructor() {
     this.series = new Series();
     this.pending = null;
-    this.tries = 0;
+    this.waits = new Backoff();
     this.tiles = new Map();
     addEventListener("resize", () => this.draw());
     addEventListener("online", () => this.socket ?? this.connect());
@@ -69,7 +71,7 @@ export class LiveView {
   async start() {
     this.connect();
     try {
-      const devices = await call("/v1/devices");
+      const devices = await get("/v1/devices");
       byId("devices").replaceChildren(...devices.map(deviceRow));
     } catch (error) {
       byId("devices").replaceChildren(el("tr", {}, el("td", { colspan: "5", class: "dim", text: error.message })));
@@ -78,8 +80,7 @@ export class LiveView {
 
   connect() {
     clearTimeout(this.timer);
-    const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/v1/live`;
-    const socket = (this.socket = token() ? new WebSocket(address, ["bearer", token()]) : new WebSocket(address));
+    const socket = (this.socket = openSocket("/v1/live"));
     let opened = false;
     socket.addEventListener("open", () => (opened = true));
     socket.addEventListener("message", ({ data }) => this.take(JSON.parse(data)));
@@ -88,17 +89,17 @@ export class LiveView {
       this.say("The connection is lost; trying again …");
       // Browsers do not say why a socket was refused; a call does.
       if (!opened && (await refusedForToken())) {
-        if (await requestToken()) this.connect();
+        if (await requestToken(token() !== null)) this.connect();
         else this.say("Without the token nothing can be shown. Reload to be asked again.");
         return;
       }
-      this.timer = setTimeout(() => this.connect(), Math.min(15, 0.5 * 2 ** this.tries++) * 1000 * (0.5 + Math.random() / 2));
+      this.timer = setTimeout(() => this.connect(), this.waits.next() * 1000);
     });
   }
 
   take(message) {
     if (message.type === "hello") {
-      this.tries = 0;
+      this.waits.reset();
       this.pending = message;
     } else if (message.type === "reading") {
       if (this.pending) this.series.load(this.pending.history, message.host.memory_total_bytes);
@@ -156,10 +157,10 @@ export class LiveView {
 
 async function refusedForToken() {
   try {
-    const response = await fetch("/v1/memory", { headers: token() ? { Authorization: `Bearer ${token()}` } : {} });
-    return response.status === 401;
-  } catch {
+    await get("/v1/memory", { quiet: true });
     return false;
+  } catch (error) {
+    return error.status === 401;
   }
 }
 

@@ -1,6 +1,8 @@
 // Which view is shown, and the theme.
 
-import { byId } from "./dom.js";
+import { byId } from "../shared/js/dom.js";
+import { themeButton } from "../shared/js/theme.js";
+import { askInDialog, letDialogsBeCancelled } from "../shared/js/token-dialog.js";
 import { refreshEstimate, startEstimate } from "./estimate.js";
 import { LiveView } from "./live.js";
 import { startPrices } from "./prices.js";
@@ -13,7 +15,6 @@ const VIEWS = {
   snapshots: { title: "Snapshots", start: startSnapshots, refresh: refreshSnapshots },
   prices: { title: "Prices", start: startPrices, refresh: () => {} },
 };
-const THEMES = ["auto", "dark", "light"];
 const started = new Set();
 
 function current() {
@@ -36,21 +37,8 @@ function show() {
   VIEWS[name].refresh();
 }
 
-function setTheme(value) {
-  document.documentElement.dataset.theme = value;
-  byId("theme").setAttribute("aria-label", `Theme: ${value === "auto" ? "as the system" : value}`);
-  VIEWS[current()].refresh();
-}
-
-byId("theme").addEventListener("click", () => {
-  const next = THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % THEMES.length];
-  try {
-    localStorage.setItem("gpu-optimizer.theme", next);
-  } catch {
-    // Private windows may refuse; the choice then lasts as long as the page.
-  }
-  setTheme(next);
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => VIEWS[current()].refresh());
+askInDialog();
+letDialogsBeCancelled();
+themeButton(byId("theme"), () => VIEWS[current()].refresh());
 addEventListener("hashchange", show);
 show();

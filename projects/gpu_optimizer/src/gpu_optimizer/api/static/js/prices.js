@@ -1,7 +1,7 @@
 // Machines by the hour.
 
-import { call } from "./api.js";
-import { byId, el, setText, showProblem } from "./dom.js";
+import { get } from "../shared/js/api.js";
+import { byId, el, setText, showProblem } from "../shared/js/dom.js";
 import { usd } from "./format.js";
 
 let newest = 0;
@@ -22,7 +22,7 @@ async function load(form) {
   if (Number(fields.get("memory")) > 0) query.set("min_memory_gib", fields.get("memory"));
   if (fields.get("spot")) query.set("spot", "true");
   try {
-    const found = await call(`/v1/prices?${query}`);
+    const found = await get(`/v1/prices?${query}`);
     if (mine !== newest) return;
     showProblem(byId("price-problem"), null);
     byId("prices").replaceChildren(...found.items.map(row));

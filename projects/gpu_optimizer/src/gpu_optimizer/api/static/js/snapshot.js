@@ -1,8 +1,9 @@
 // A memory snapshot: upload, sums, the map of segments, who holds what, and what to change.
 
-import { call } from "./api.js";
+import { sendFile } from "../shared/js/api.js";
+import { byId, el, showProblem } from "../shared/js/dom.js";
+import { legend, tableCard } from "./cards.js";
 import { drawSegments } from "./chart.js";
-import { byId, el, legend, showProblem, tableCard } from "./dom.js";
 import { bytes, percent } from "./format.js";
 import { follow } from "./jobs.js";
 
@@ -29,7 +30,7 @@ export function refreshSnapshots() {
 async function run(file) {
   showProblem(byId("snapshot-problem"), null);
   try {
-    const job = await call(`/v1/snapshots?name=${encodeURIComponent(file.name.slice(0, 200))}`, { method: "POST", body: file });
+    const job = await sendFile(`/v1/snapshots?name=${encodeURIComponent(file.name.slice(0, 200))}`, file);
     const result = await follow(`/v1/snapshots/${job.id}`, byId("snapshot-job"));
     if (result) show(result, file.name);
   } catch (error) {

@@ -1,7 +1,7 @@
 // What tells an athlete something at once: words on the picture, and a tick for each repetition.
 
-import { el, icon } from "./dom.js";
-import { recall, remember } from "./prefs.js";
+import { el, icon } from "../shared/js/dom.js";
+import { recall, remember } from "../shared/js/prefs.js";
 import { isAdvice } from "./tempo.js";
 
 const LEVELS = new Set(["info", "good", "warn", "bad"]);

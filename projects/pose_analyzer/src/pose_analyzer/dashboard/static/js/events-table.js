@@ -1,6 +1,6 @@
 // Events as rows, newest first.
 
-import { byId, el } from "./dom.js";
+import { byId, el } from "../shared/js/dom.js";
 import { fineClock, number, title } from "./format.js";
 import { isAdvice, ordinalOf, tempoOf } from "./tempo.js";
 

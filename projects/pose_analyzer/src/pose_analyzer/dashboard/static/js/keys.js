@@ -1,6 +1,6 @@
 // Single-key shortcuts. They can be switched off, for those who speak to their computer.
 
-import { recall, remember } from "./prefs.js";
+import { recall, remember } from "../shared/js/prefs.js";
 
 let isOn = recall("keys", true);
 

@@ -1,6 +1,6 @@
 // The connection to a stream: pairs each message with its picture, and comes back by itself when it breaks.
 
-import { Backoff } from "./backoff.js";
+import { Backoff } from "../shared/js/backoff.js";
 
 // A live stream that says nothing for this long has broken without telling (a laptop that slept, a cable), seconds.
 const SILENCE_S = 10;

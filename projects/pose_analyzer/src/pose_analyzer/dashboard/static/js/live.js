@@ -1,15 +1,15 @@
 // The live view: what arrives of a stream goes to the picture, the numbers, the strips and the table.
 
-import { ApiError, get, openSocket, post, remove, requestToken } from "./api.js";
+import { ApiError, get, openSocket, post, remove, requestToken } from "../shared/js/api.js";
 import { Cues, Sound, Voice } from "./cues.js";
-import { byId, el, icon, saveAs, setText } from "./dom.js";
+import { byId, el, icon, saveAs, setText } from "../shared/js/dom.js";
 import { EventsTable } from "./events-table.js";
 import { Feedback } from "./feedback.js";
 import { AUTO, eventsCsv, fileStem, title } from "./format.js";
 import { jointOf, jointsOf } from "./geometry.js";
 import { describe } from "./health.js";
 import { Link } from "./link.js";
-import { recall, remember } from "./prefs.js";
+import { recall, remember } from "../shared/js/prefs.js";
 import { Run } from "./run.js";
 import { Score } from "./score.js";
 import { Stage } from "./stage.js";

@@ -1,26 +1,19 @@
 // Puts the page together: views by address, settings, shortcuts. Opening it shows the demo at once.
 
-import { onTokenNeeded } from "./api.js";
-import { byId, icon, setText, showDialog } from "./dom.js";
+import { byId, icon, showDialog } from "../shared/js/dom.js";
+import { themeButton } from "../shared/js/theme.js";
+import { askInDialog, letDialogsBeCancelled } from "../shared/js/token-dialog.js";
 import { onKey, shortcuts } from "./keys.js";
 import { Live } from "./live.js";
 import { Replay } from "./replay.js";
 import { Sessions } from "./sessions.js";
 import { Exercises, Sources } from "./sources.js";
-import * as theme from "./theme.js";
 
 const go = (hash) => {
   if (location.hash !== hash) location.hash = hash;
 };
 
-onTokenNeeded(async (wasWrong) => {
-  setText(byId("token-text"), wasWrong ? "That token is not the right one. Try again." : "This server asks for a token. Whoever runs it can tell you.");
-  byId("token-input").value = "";
-  const answer = await showDialog(byId("token-dialog"));
-  const given = byId("token-input").value.trim();
-  byId("token-input").value = "";
-  return answer === "go" && given ? given : null;
-});
+askInDialog();
 
 const exercises = new Exercises();
 let sources = null;
@@ -90,9 +83,11 @@ function showVoice() {
   byId("voice").setAttribute("aria-pressed", String(live.voice.isOn));
 }
 
-function showTheme(value) {
-  byId("theme").setAttribute("aria-label", `Theme: ${{ auto: "as the system", dark: "dark", light: "light" }[value]}`);
-}
+const nextTheme = themeButton(byId("theme"), () => {
+  live.strips.readColours();
+  live.score.drawBars();
+  replay.repaint();
+});
 
 const acts = {
   sound: () => {
@@ -103,7 +98,6 @@ const acts = {
     live.voice.toggle();
     showVoice();
   },
-  theme: () => showTheme(theme.next()),
   help: () => showDialog(byId("help-dialog")),
   labels: () => byId("labels").setAttribute("aria-pressed", String(live.toggleLabels())),
   mirror: () => byId("mirror").setAttribute("aria-pressed", String(live.toggleMirror())),
@@ -112,12 +106,7 @@ const acts = {
   "events-csv": () => live.saveEvents(),
 };
 for (const [id, act] of Object.entries(acts)) byId(id).addEventListener("click", act);
-for (const button of document.querySelectorAll("dialog button[value=cancel]")) {
-  button.addEventListener("click", (event) => {
-    event.preventDefault();
-    button.closest("dialog").close("cancel");
-  });
-}
+letDialogsBeCancelled();
 byId("labels").setAttribute("aria-pressed", String(live.stage.labels));
 byId("keys-on").checked = shortcuts.on;
 byId("keys-on").addEventListener("change", (event) => {
@@ -125,12 +114,6 @@ byId("keys-on").addEventListener("change", (event) => {
 });
 showSound();
 showVoice();
-showTheme(theme.chosen());
-theme.onChange(() => {
-  live.strips.readColours();
-  live.score.drawBars();
-  replay.repaint();
-});
 
 // --- shortcuts ----------------------------------------------------------------------------------------
 
@@ -138,7 +121,7 @@ const KEYS = {
   "?": acts.help,
   m: acts.sound,
   v: acts.voice,
-  t: acts.theme,
+  t: nextTheme,
   l: () => go("#/live"),
   s: () => go("#/sessions"),
 };

@@ -1,6 +1,6 @@
 // The video of a replay with its controls: play, scrub, step, jump from repetition to repetition.
 
-import { el, icon, setText } from "./dom.js";
+import { el, icon, setText } from "../shared/js/dom.js";
 import { fineClock } from "./format.js";
 import { counts } from "./tempo.js";
 

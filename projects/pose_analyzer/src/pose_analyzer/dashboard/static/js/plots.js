@@ -1,6 +1,6 @@
 // The replay's plot. plotly.js is large, so it is loaded only when a replay is opened.
 
-import { el } from "./dom.js";
+import { el } from "../shared/js/dom.js";
 import { jointTitle } from "./geometry.js";
 import { counts, isRepetition, ordinalOf } from "./tempo.js";
 

@@ -1,7 +1,7 @@
 // One session: its progress while it is analysed, then the replay with video, plot and repetitions in step.
 
-import { call, get, remove, token } from "./api.js";
-import { byId, el, icon, saveAs, setText } from "./dom.js";
+import { call, get, remove, token } from "../shared/js/api.js";
+import { byId, el, icon, saveAs, setText } from "../shared/js/dom.js";
 import { rowOf } from "./events-table.js";
 import { AUTO, clock, eventsCsv, fileStem, moment, title } from "./format.js";
 import { jointOf, jointsOf, sideOf } from "./geometry.js";

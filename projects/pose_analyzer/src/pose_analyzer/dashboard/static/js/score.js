@@ -1,6 +1,6 @@
 // The numbers beside the picture: counter, ring, phase, tempo, range, and the set as bars.
 
-import { byId, setText } from "./dom.js";
+import { byId, setText } from "../shared/js/dom.js";
 import { clock, number, title } from "./format.js";
 import { surfaceSize } from "./geometry.js";
 import { FONT } from "./overlay.js";

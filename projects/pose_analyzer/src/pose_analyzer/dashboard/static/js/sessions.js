@@ -1,7 +1,7 @@
 // Earlier sessions: the list, with the progress of those still running.
 
-import { get, remove } from "./api.js";
-import { byId, el, icon, setText, showDialog } from "./dom.js";
+import { get, remove } from "../shared/js/api.js";
+import { byId, el, icon, setText, showDialog } from "../shared/js/dom.js";
 import { clock, moment, number, title, wait } from "./format.js";
 
 const STATES = { queued: "Waiting", running: "Analysing", done: "Ready", failed: "Failed", cancelled: "Cancelled" };

@@ -1,9 +1,9 @@
 // Choosing what to watch: the row of sources, their dialogs, and the exercise.
 
-import { get, upload } from "./api.js";
-import { byId, el, icon, setText, showDialog } from "./dom.js";
+import { get, upload } from "../shared/js/api.js";
+import { byId, el, icon, setText, showDialog } from "../shared/js/dom.js";
 import { AUTO, bytes, title } from "./format.js";
-import { recall, remember } from "./prefs.js";
+import { recall, remember } from "../shared/js/prefs.js";
 
 const DEMO_EXERCISE = "squat";
 

@@ -1,6 +1,6 @@
 // How it goes: the badge on the picture, the notice in its middle, and what can be done about it.
 
-import { byId, el, icon, setText } from "./dom.js";
+import { byId, el, icon, setText } from "../shared/js/dom.js";
 import { title } from "./format.js";
 
 // States that leave nothing to be seen, so that they are told in the middle of the picture.

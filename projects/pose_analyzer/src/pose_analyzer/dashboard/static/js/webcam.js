@@ -1,6 +1,6 @@
 // The visitor's own camera: pictures go out as JPEG, measurements come back; nothing is kept on the way.
 
-import { openSocket } from "./api.js";
+import { openSocket } from "../shared/js/api.js";
 import { Link } from "./link.js";
 
 const WIDEST = 640;

@@ -1,15 +1,16 @@
-// REST calls: the token, errors as the server words them, uploads with progress.
+// REST calls: the token, errors as the service words them, uploads with progress.
 
-const TOKEN_KEY = "pose-analyzer.token";
+import { keyOf } from "./prefs.js";
+
 let tokenInMemory = null;
 let askForToken = async () => null;
 let asking = null;
 
-/** An error with the server's own words. */
+/** An error with the service's own words. */
 export class ApiError extends Error {
-  /** @param {number} status HTTP status, 0 when the server was not reached */
+  /** @param {number} status HTTP status, 0 when the service was not reached */
   constructor(status, problem = {}) {
-    super(problem.detail || problem.title || (status === 0 ? "The server does not answer." : `The server answered ${status}.`));
+    super(problem.detail || problem.title || (status === 0 ? "The service does not answer." : `The service answered ${status}.`));
     this.status = status;
     this.title = problem.title ?? "";
     this.requestId = problem.request_id ?? "";
@@ -27,7 +28,7 @@ export class ApiError extends Error {
 export function token() {
   if (tokenInMemory !== null) return tokenInMemory;
   try {
-    return sessionStorage.getItem(TOKEN_KEY);
+    return sessionStorage.getItem(keyOf("token"));
   } catch {
     return null;
   }
@@ -36,7 +37,7 @@ export function token() {
 function keepToken(value) {
   tokenInMemory = value;
   try {
-    sessionStorage.setItem(TOKEN_KEY, value);
+    sessionStorage.setItem(keyOf("token"), value);
   } catch {
     // Without storage the token lasts as long as the page.
   }
@@ -71,12 +72,12 @@ async function problemOf(response) {
 }
 
 /**
- * Call the server.
+ * Call the service.
  * @returns {Promise<Response>} an answer that is fine
  * @throws {ApiError}
  */
-export async function call(path, { method = "GET", json, keepalive = false, signal, quiet = false } = {}) {
-  const options = { method, keepalive, signal, headers: headersWith(json === undefined ? {} : { "Content-Type": "application/json" }) };
+export async function call(path, { method = "GET", json, body, keepalive = false, signal, quiet = false } = {}) {
+  const options = { method, body, keepalive, signal, headers: headersWith(json === undefined ? {} : { "Content-Type": "application/json" }) };
   if (json !== undefined) options.body = JSON.stringify(json);
   let response;
   try {
@@ -85,12 +86,12 @@ export async function call(path, { method = "GET", json, keepalive = false, sign
     if (error.name === "AbortError") throw error;
     throw new ApiError(0);
   }
-  if (response.status === 401 && !quiet && (await requestToken(token() !== null))) return call(path, { method, json, keepalive, signal });
+  if (response.status === 401 && !quiet && (await requestToken(token() !== null))) return call(path, { method, json, body, keepalive, signal });
   if (!response.ok) throw new ApiError(response.status, await problemOf(response));
   return response;
 }
 
-/** Call the server for JSON. */
+/** Call the service for JSON. */
 export async function get(path, options) {
   return (await call(path, options)).json();
 }
@@ -98,6 +99,11 @@ export async function get(path, options) {
 /** Send JSON, get JSON. */
 export async function post(path, json) {
   return (await call(path, { method: "POST", json })).json();
+}
+
+/** Send a file as it is, get JSON. */
+export async function sendFile(path, file) {
+  return (await call(path, { method: "POST", body: file })).json();
 }
 
 /** Delete; that it is gone already is fine. */
@@ -139,7 +145,7 @@ export function upload(path, form, onProgress, signal) {
   });
 }
 
-/** Open a WebSocket of this server, with the token as subprotocol where there is one. */
+/** Open a WebSocket of this service, with the token as subprotocol where there is one. */
 export function openSocket(path) {
   const address = new URL(path, location.href);
   address.protocol = location.protocol === "https:" ? "wss:" : "ws:";

@@ -43,6 +43,12 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** Say what is wrong, or with null that nothing is. */
+export function showProblem(element, error) {
+  element.hidden = !error;
+  setText(element, error ? error.message : "");
+}
+
 /** Show a dialog; resolves with its return value when it closes. Focus goes back to where it was. */
 export function showDialog(dialog) {
   const before = document.activeElement;
