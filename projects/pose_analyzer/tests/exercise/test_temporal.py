@@ -15,6 +15,8 @@ from hypothesis.extra.numpy import arrays
 
 from pose_analyzer.exercise import TemporalAnalyzer, load_profile, load_reference
 from pose_analyzer.exercise.dtw import align, band, barycenter, medoid, onto
+from pose_analyzer.exercise.features import view_azimuth_deg
+from pose_analyzer.exercise.temporal import _Direction
 from pose_analyzer.pipeline.takes import Take
 from pose_analyzer.synthetic import scene_for
 from pose_analyzer.synthetic.observed import observed
@@ -112,6 +114,17 @@ def test_somebody_who_stands_about_matches_nothing():
     events, _ = watch(analyzer, observed(scene_for("idle", azimuth_deg=85, seed=3, fps=15, hold_s=10.0, gestures=("scratch_head",))))
     assert events == []
     assert analyzer.matches == []
+
+
+def test_the_direction_that_is_kept_up_with_is_that_of_the_last_frames():
+    random = np.random.default_rng(4)
+    rows = random.normal([0.2, 0.6], 0.3, (700, 2))
+    rows[random.random(700) < 0.1] = np.nan
+    kept = _Direction()
+    assert math.isnan(kept.azimuth_deg)
+    for i, row in enumerate(rows):
+        kept.add(row)
+        assert kept.azimuth_deg == view_azimuth_deg(rows[max(0, i - 299) : i + 1]) or not np.isfinite(rows[: i + 1]).any()
 
 
 @pytest.mark.parametrize("fps", [1, 240])

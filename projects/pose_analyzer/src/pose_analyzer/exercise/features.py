@@ -87,15 +87,11 @@ def form_features(poses: Poses, *, min_confidence: float = 0.5) -> Array:
     size = np.fmax(_length(trunk), 0.8 * np.fmax.reduce(_length(shoulder - hip), axis=1))
     unit = np.where(size > _LEAST_PX, size, np.nan)[:, None]
     upright = np.broadcast_to([0.0, -1.0], trunk.shape)
-    paired = [
-        _between(knee - hip, ankle - knee, unit),
-        _between(hip - shoulder, knee - hip, unit),
-        _between(at["elbow"] - shoulder, at["wrist"] - at["elbow"], unit),
-        _between(at["elbow"] - shoulder, hip - shoulder, unit),
-        _valgus(hip, knee, ankle, unit),
-        _between(knee - ankle, np.broadcast_to([0.0, -1.0], knee.shape), unit),
-        *_folds_in_space(poses, min_confidence),
-    ]
+    # One call for all: of so few numbers, what numpy takes is the calls.
+    pointing = np.stack([knee - hip, hip - shoulder, at["elbow"] - shoulder, at["elbow"] - shoulder, knee - ankle])
+    folded = np.stack([ankle - knee, knee - hip, at["wrist"] - at["elbow"], hip - shoulder, np.broadcast_to([0.0, -1.0], knee.shape)])
+    *folds, shank_lean = _between(pointing, folded, unit)
+    paired = [*folds, _valgus(hip, knee, ankle, unit), shank_lean, *_folds_in_space(poses, min_confidence)]
     single = [
         _between(trunk, upright, unit[:, 0]),
         _between(middle["ear"] - middle["shoulder"], trunk, unit[:, 0]),
@@ -211,13 +207,11 @@ def _folds_in_space(poses: Poses, min_confidence: float) -> list[Array]:
         return [np.full((len(poses), 2), np.nan) for _ in _FOLDS]
     xyz = np.where((poses.keypoint_confidence >= min_confidence)[..., None], poses.world_xyz_m, np.nan).astype(np.float64)
     shoulder, elbow, wrist, hip, knee, ankle = np.moveaxis(xyz[:, _indices(poses.skeleton)], 1, 0)[: len(_PARTS) - 1]
-    pairs = (
-        (knee - hip, ankle - knee),
-        (hip - shoulder, knee - hip),
-        (elbow - shoulder, wrist - elbow),
-        (elbow - shoulder, hip - shoulder),
-    )
-    return [np.degrees(np.arctan2(np.linalg.norm(np.cross(u, v), axis=-1), (u * v).sum(-1))) for u, v in pairs]
+    u = np.stack([knee - hip, hip - shoulder, elbow - shoulder, elbow - shoulder])
+    v = np.stack([ankle - knee, knee - hip, wrist - elbow, hip - shoulder])
+    (ux, uy, uz), (vx, vy, vz) = np.moveaxis(u, -1, 0), np.moveaxis(v, -1, 0)
+    across = np.stack([uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx], axis=-1)
+    return list(np.degrees(np.arctan2(np.sqrt(np.square(across).sum(-1)), (u * v).sum(-1))))
 
 
 def _tilt(pair: Array, unit: Array) -> Array:

@@ -11,6 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,11 @@ VIEW_TOLERANCE_DEG = 20.0
 POSE_SAMPLES = (0, 4, 8, 11, 13, 16, 20, 22, 25, 29, 33)
 """Samples whose body a reference keeps."""
 FOLDER_VARIABLE = "POSE_REFERENCES_DIR"
+
+
+@cache
+def _columns_of(features: tuple[str, ...]) -> tuple[int, ...]:
+    return tuple(FORM_FEATURES.index(name) for name in features)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -69,7 +75,7 @@ class ReferenceView:
 
     def mean_at(self, azimuth_deg: float) -> Array:
         """(SAMPLES, d) degrees as seen from a direction, at most `VIEW_TOLERANCE_DEG` from the middle."""
-        return self.mean + self.slope * float(np.clip(azimuth_deg - self.azimuth_deg, -VIEW_TOLERANCE_DEG, VIEW_TOLERANCE_DEG))
+        return self.mean + self.slope * min(max(azimuth_deg - self.azimuth_deg, -VIEW_TOLERANCE_DEG), VIEW_TOLERANCE_DEG)
 
     def pose_at(self, sample: int) -> Array | None:
         """(14, 2) the body nearest to one of the common samples; None where nobody kept it."""
@@ -78,7 +84,7 @@ class ReferenceView:
     @property
     def columns(self) -> list[int]:
         """Positions of the features among `FORM_FEATURES`."""
-        return [FORM_FEATURES.index(name) for name in self.features]
+        return list(_columns_of(self.features))
 
     def scaled(self, values: Array) -> Array:
         """(t, d) values of the features -> what warping compares."""

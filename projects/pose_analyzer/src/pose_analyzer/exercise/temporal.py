@@ -10,6 +10,7 @@ good repetitions.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from pose_analyzer.exercise.build import STREAM_WINDOW
 from pose_analyzer.exercise.dtw import align
-from pose_analyzer.exercise.features import Array, facing, form_features, swapped, view_azimuth_deg
+from pose_analyzer.exercise.features import Array, facing, form_features, swapped
 from pose_analyzer.exercise.profile import ExerciseProfile, load_profile
 from pose_analyzer.exercise.recording import PHASE_OF_SAMPLE, SAMPLES
 from pose_analyzer.exercise.reference import Reference, ReferenceView
@@ -34,6 +35,8 @@ _SETTLE_S = 0.3
 _CUT = 1.25
 # Share of the way from rest to the turning point beyond which somebody is there.
 _AT_TURN = 0.93
+# So many frames say from where somebody is seen.
+_DIRECTION_FRAMES = 300
 # Another view is taken only when the present one is farther off.
 _KEEP_VIEW_DEG = 17.0
 _PHASES = np.array(PHASE_OF_SAMPLE)
@@ -245,7 +248,7 @@ class _Spring:
         self._least_s = _LEAST_SHARE * self._usual_s
         self.rows: deque[tuple[float, int, Array]] = deque()
         self._seen: deque[tuple[float, int, Array]] = deque()
-        self._directions: deque[Array] = deque(maxlen=300)
+        self._direction = _Direction()
         self.last_s = -math.inf
         self._view: ReferenceView | None = None
         self._mirrored = False
@@ -271,7 +274,7 @@ class _Spring:
     def update(self, features: Array, direction: Array, time_s: float, frame: int) -> tuple[ReferenceView, float, float] | None:
         """Take in a frame; view, start and end of the match that it shows to be over."""
         self.last_s = time_s
-        self._directions.append(direction)
+        self._direction.add(direction)
         self._seen.append((time_s, frame, features))
         while self._seen[0][0] < time_s - self._usual_s:
             self._seen.popleft()
@@ -303,7 +306,7 @@ class _Spring:
 
     def _look(self) -> bool:
         """Choose the view of the reference; whether it is another one, which starts anew."""
-        azimuth = view_azimuth_deg(np.stack(self._directions))
+        azimuth = self._direction.azimuth_deg
         current, turned = self._view, -azimuth if self._mirrored else azimuth
         if current is not None and abs(current.azimuth_deg - turned) <= _KEEP_VIEW_DEG:
             self.mean = current.mean_at(turned)
@@ -358,3 +361,37 @@ class _Spring:
         """What began within a match is no other one."""
         self._best = None
         self._cost[self._start <= ended_s] = np.inf
+
+
+class _Direction:
+    """Where a person's left has pointed lately: `features.view_azimuth_deg` of the last frames, kept up with instead of worked out anew."""
+
+    def __init__(self) -> None:
+        self._rows: deque[tuple[float, float] | None] = deque()
+        self._toward: list[float] = []  # sorted
+        self._across: list[float] = []
+
+    def add(self, direction: Array) -> None:
+        """Take in a frame's (2,) of `features.facing`."""
+        across, toward = abs(float(direction[0])), float(direction[1])
+        known = math.isfinite(across) and math.isfinite(toward)
+        self._rows.append((across, toward) if known else None)
+        if known:
+            insort(self._across, across)
+            insort(self._toward, toward)
+        if len(self._rows) > _DIRECTION_FRAMES and (old := self._rows.popleft()) is not None:
+            del self._across[bisect_left(self._across, old[0])]
+            del self._toward[bisect_left(self._toward, old[1])]
+
+    @property
+    def azimuth_deg(self) -> float:
+        """0 from the front or from behind, 90 from the person's left, -90 from the right; NaN if unknown."""
+        if not self._toward:
+            return math.nan
+        toward, across = _median(self._toward), _median(self._across)
+        return math.degrees(math.atan2(toward, across)) if toward or across else math.nan
+
+
+def _median(ordered: list[float]) -> float:
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2.0
