@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -31,6 +32,13 @@ def fake_mode() -> AbstractContextManager[Any]:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+def fake_tensor_type() -> type:
+    """Class of the tensors inside `fake_mode`, for code that moves plain tensors only and is to be followed without running."""
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    return FakeTensor
 
 
 def value_errors() -> tuple[type[Exception], ...]:
@@ -96,6 +104,41 @@ def storage_key(storage: torch.UntypedStorage) -> int:
 def when_freed(storage: torch.UntypedStorage, call: Callable[[], None]) -> object:
     """Have `call()` run when the storage is freed; keep what is returned, without it nothing is called."""
     return ref(storage, lambda _: call())
+
+
+def version_of(tensor: torch.Tensor) -> int:
+    """How often a tensor was changed in place; 0 for those of inference mode, which do not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """What a pack hook gives autograd for a tensor that stays where it is; `back` is for the unpack hook.
+
+    Given back as it is, a tensor that its own node saves (what `exp` or a norm computed) holds the node that holds it,
+    and a graph that no backward pass walks is never freed. And torch compares versions only where there are no hooks.
+    """
+
+    tensor: torch.Tensor
+    version: int
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor) -> Saved:
+        """Remember a tensor; it must not be changed in place any more."""
+        return cls(tensor.detach(), version_of(tensor))
+
+    def back(self) -> torch.Tensor:
+        """The tensor.
+
+        Raises:
+            RuntimeError: It was changed since.
+        """
+        if version_of(self.tensor) != self.version:
+            raise RuntimeError(
+                "a tensor needed for the gradient has been modified by an inplace operation: it is "
+                f"{tuple(self.tensor.shape)}, saved at version {self.version} and now at version {version_of(self.tensor)}"
+            )
+        return self.tensor
 
 
 def in_backward() -> bool:

@@ -12,6 +12,7 @@ from gpu_optimizer.planning.machine import Machine
 from gpu_optimizer.planning.probe import StepTimes
 from gpu_optimizer.planning.scenario import Scenario
 from gpu_optimizer.planning.solver import CostTable
+from gpu_optimizer.planning.treatment import Treatment
 from gpu_optimizer.steps import TrainingStep
 
 
@@ -28,7 +29,7 @@ def scenario_of(model: nn.Module, sample: torch.Tensor, **rest) -> tuple[Scenari
     scenario = Scenario(step=TrainingStep.of(model, sample, **rest), machine=Machine.of("cpu"))
     seconds = {name: 1.0 for name, _ in model.named_modules()}
     times = StepTimes(forward_s=1.0, backward_s=2.0, optimizer_s=0.0, block_s=seconds, spread=0.0, batch=1, method="measured")
-    return scenario, scenario.table(times, copy_bytes_per_s=None, recompute=True)
+    return scenario, scenario.table(times)
 
 
 def peak_by_table(table: CostTable, names: tuple[str, ...]) -> float:
@@ -47,7 +48,7 @@ def test_every_choice_needs_what_the_table_says() -> None:
     assert len(whole) == 3
     for count in range(4):
         for names in itertools.combinations(whole, count):
-            traced = scenario.traced_with(names).peak_bytes
+            traced = scenario.traced_with(Treatment(recomputed=names)).peak_bytes
             assert peak_by_table(table, names) == pytest.approx(traced, rel=0.02), names
             assert peak_by_table(table, names) >= traced - 512, "the table may only err on the safe side"
 
@@ -63,9 +64,9 @@ def test_a_run_of_simple_layers_frees_what_no_single_layer_does() -> None:
     run = "[0:5]"
     assert run in table.blocks
     held = 256 * 32 * 4
-    freed = scenario.profile.peak_bytes - scenario.traced_with([run]).peak_bytes
+    freed = scenario.profile.peak_bytes - scenario.traced_with(Treatment(recomputed=(run,))).peak_bytes
     assert freed >= held  # two outputs of Tanh are computed again, one by one
-    assert peak_by_table(table, (run,)) >= scenario.traced_with([run]).peak_bytes
+    assert peak_by_table(table, (run,)) >= scenario.traced_with(Treatment(recomputed=(run,))).peak_bytes
 
 
 def test_blocks_that_overlap_are_never_taken_together() -> None:

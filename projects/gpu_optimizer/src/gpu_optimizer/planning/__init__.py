@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 from gpu_optimizer.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from gpu_optimizer.planning.apply import AppliedPlan, Verification, micro_batches, verify
+    from gpu_optimizer.planning.apply import AppliedPlan, Verification, verify
+    from gpu_optimizer.planning.batches import micro_batches
     from gpu_optimizer.planning.economy import cheapest_plans
     from gpu_optimizer.planning.ledger import ErrorLedger, LedgerEntry, default_ledger_path
     from gpu_optimizer.planning.machine import Machine
     from gpu_optimizer.planning.planner import plan
     from gpu_optimizer.planning.plans import Alternative, BlockPlan, Plan
-    from gpu_optimizer.planning.request import BudgetError
+    from gpu_optimizer.planning.request import BudgetError, PlanOptions
     from gpu_optimizer.planning.sizes import format_bytes, parse_bytes
 
 _HOME = {
     "AppliedPlan": "apply",
     "Verification": "apply",
-    "micro_batches": "apply",
+    "micro_batches": "batches",
     "verify": "apply",
     "cheapest_plans": "economy",
     "ErrorLedger": "ledger",
@@ -35,6 +36,7 @@ _HOME = {
     "BlockPlan": "plans",
     "Plan": "plans",
     "BudgetError": "request",
+    "PlanOptions": "request",
     "format_bytes": "sizes",
     "parse_bytes": "sizes",
 }
@@ -48,6 +50,7 @@ __all__ = [
     "LedgerEntry",
     "Machine",
     "Plan",
+    "PlanOptions",
     "Verification",
     "cheapest_plans",
     "default_ledger_path",

@@ -17,15 +17,17 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from gpu_optimizer.errors import PlanError
-from gpu_optimizer.planning.checkpoints import Checkpoints
+from gpu_optimizer.planning.batches import examples, first_rows, micro_batches, with_examples
 from gpu_optimizer.planning.identity import model_identity
 from gpu_optimizer.planning.ledger import ErrorLedger, LedgerEntry, default_ledger_path
 from gpu_optimizer.planning.plans import Plan, format_seconds
 from gpu_optimizer.planning.probe import untouched
 from gpu_optimizer.planning.sizes import format_bytes
+from gpu_optimizer.planning.treatment import Treated, Treatment
 from gpu_optimizer.profiling.measure import measure_step
-from gpu_optimizer.steps import OptimizerSpec, Precision, Sample, TrainingStep, map_tensors
-from gpu_optimizer.training.tensor_swapper import TensorSwapper
+from gpu_optimizer.steps import OptimizerSpec, Precision, Sample, TrainingStep
+from gpu_optimizer.training import Backend, OffloadedOptimizer
+from gpu_optimizer.training.accumulation import Reduction
 
 if TYPE_CHECKING:
     from gpu_optimizer.monitoring import WorkloadMetrics
@@ -80,23 +82,42 @@ class Verification:
 class AppliedPlan:
     """A plan in force on a model; also a context manager that undoes it.
 
+    What moves to the host is proved with a simulated device that spoils whatever is used too early, and has not been
+    run on a GPU: `verify` on yours says what it does there.
+
     Args:
         plan: What is to be done.
         model: The model it was made for.
+        backend: How what is planned to lie on the host travels there; default: CUDA.
 
     Raises:
         PlanError: The plan was made for another model, or is applied there already.
     """
 
-    def __init__(self, plan: Plan, model: torch.nn.Module) -> None:
+    def __init__(self, plan: Plan, model: torch.nn.Module, *, backend: Backend | None = None) -> None:
         if model_identity(model) != plan.model:
             raise PlanError(f"this plan was made for {plan.model}, the model is {model_identity(model)}; make a plan for it with plan()")
-        if plan.offloaded and next(model.parameters()).device.type != "cuda":
-            raise PlanError("the plan moves activations to the host, but the model is not on a CUDA device; move it there first")
+        moves = bool(plan.offloaded) or plan.optimizer_on_host
+        if moves and backend is None and next(model.parameters()).device.type != "cuda":
+            raise PlanError("the plan moves tensors to the host, but the model is not on a CUDA device; move it there first")
         self.plan = plan
         self.model = model
-        self._checkpoints = Checkpoints(model).apply(plan.recomputed)
-        self._swapper = TensorSwapper(model).attach(plan.offloaded) if plan.offloaded else None
+        self._treated = Treated(
+            model,
+            Treatment(recomputed=plan.recomputed, offloaded=plan.offloaded, optimizer_on_host=plan.optimizer_on_host),
+            backend=backend,
+        )
+
+    def optimizer(self, plain: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """The optimizer to train with: the one given, or one of its kind and settings that works on the host if that is the plan.
+
+        Args:
+            plain: A new optimizer over the model's parameters.
+
+        Raises:
+            StepError: It has stepped already.
+        """
+        return self._treated.optimizer(plain)
 
     def step(
         self, sample: Any, *, loss: Callable[..., torch.Tensor] | None = None, target: Any = None, optimizer: OptimizerSpec = "adamw"
@@ -109,7 +130,7 @@ class AppliedPlan:
             target: As in `TrainingStep`.
             optimizer: As in `TrainingStep`.
         """
-        return planned_step(self.plan, self.model, sample, loss=loss, target=target, optimizer=optimizer)
+        return self._treated.step(planned_step(self.plan, self.model, sample, loss=loss, target=target, optimizer=optimizer))
 
     def run(
         self,
@@ -119,18 +140,24 @@ class AppliedPlan:
         loss: Callable[..., torch.Tensor] | None = None,
         target: Any = None,
         scaler: torch.amp.GradScaler | None = None,
+        reduction: Reduction = "mean",
     ) -> float:
         """One optimizer step over a whole batch, in the planned micro-batches and number format.
 
         Args:
             sample: The batch. The gradient is that of the whole batch, also where the last micro-batch is smaller.
-            optimizer: The optimizer of the training; None computes gradients only.
-            loss: As in `TrainingStep`; it averages over the examples it is given.
+            optimizer: The optimizer of the training, from `optimizer()` where it is to work on the host; None computes
+                gradients only.
+            loss: As in `TrainingStep`.
             target: What belongs to the sample.
             scaler: Loss scaler for fp16, kept by the caller from step to step.
+            reduction: What the loss does with the examples it is given: "mean" or "sum".
 
         Returns:
-            The mean loss of the batch.
+            The loss of the whole batch, reduced likewise.
+
+        Raises:
+            PlanError: The plan has the optimizer work on the host, and this one does not; or `reduction` is neither.
 
         Example:
             >>> from gpu_optimizer import ErrorLedger, plan
@@ -141,16 +168,12 @@ class AppliedPlan:
             >>> losses[2] < losses[0]
             True
         """
+        if reduction not in ("mean", "sum"):
+            raise PlanError(f"reduction: expected 'mean' or 'sum', got {reduction!r}")
+        if optimizer is not None and self.plan.optimizer_on_host and not isinstance(optimizer, OffloadedOptimizer):
+            raise PlanError("the plan keeps the optimizer's state on the host; pass what applied.optimizer(your_optimizer) returns")
         self.model.zero_grad(set_to_none=True)
-        rows = Sample.of(sample).batch_size
-        total: torch.Tensor | float = 0.0
-        for part, part_target in micro_batches(self.plan, sample, target):
-            step = TrainingStep(
-                model=self.model, sample=part, loss=loss, target=part_target, precision=cast("Precision", self.plan.precision)
-            )
-            value = step.forward_loss() * (part.batch_size / rows)
-            (value if scaler is None else scaler.scale(value)).backward()
-            total = total + value.detach()
+        total = self._gradients(sample, loss, target, scaler, reduction)
         if optimizer is not None and scaler is not None:
             scaler.step(optimizer)
             scaler.update()
@@ -158,12 +181,22 @@ class AppliedPlan:
             optimizer.step()
         return float(total)
 
+    def _gradients(self, sample: Any, loss: Any, target: Any, scaler: torch.amp.GradScaler | None, reduction: str) -> torch.Tensor | float:
+        """Forward and backward of every micro-batch; the loss of the whole batch."""
+        rows = examples(Sample.of(sample))
+        total: torch.Tensor | float = 0.0
+        for part, part_target in micro_batches(self.plan, sample, target):
+            step = TrainingStep(
+                model=self.model, sample=part, loss=loss, target=part_target, precision=cast("Precision", self.plan.precision)
+            )
+            value = step.forward_loss() * (examples(part) / rows if reduction == "mean" else 1.0)
+            (value if scaler is None else scaler.scale(value)).backward()
+            total = total + value.detach()
+        return total
+
     def undo(self) -> None:
         """Take everything off; the model is as it was, with the weights it has now."""
-        if self._swapper is not None:
-            self._swapper.detach()
-            self._swapper = None
-        self._checkpoints.remove()
+        self._treated.remove()
 
     def __enter__(self) -> AppliedPlan:
         return self
@@ -174,9 +207,12 @@ class AppliedPlan:
 
 def planned_step(plan: Plan, model: torch.nn.Module, sample: Any, **rest: Any) -> TrainingStep:
     """One micro-batch of the planned size with the planned number format and accumulation, made of the first rows of `sample`."""
-    whole = Sample.of(sample)
-    step = TrainingStep(model=model, sample=whole, **rest)
-    micro = step.with_batch(plan.micro_batch) if whole.batch_size != plan.micro_batch else step
+    step = TrainingStep(model=model, sample=Sample.of(sample), **rest)
+    whole = plan.micro_batch * plan.accumulation
+    if examples(step.sample) == whole or plan.micro_batch < examples(step.sample) < whole:
+        micro = first_rows(step, plan.micro_batch)
+    else:
+        micro = with_examples(step, plan.micro_batch)
     return micro.replace(precision=cast("Precision", plan.precision), accumulation=plan.accumulation)
 
 
@@ -226,21 +262,24 @@ def verify(
         measured_s=seconds,
     )
     book = ledger if ledger is not None else ErrorLedger(default_ledger_path())
-    book.append(
-        LedgerEntry(
-            model=plan.model,
-            device=plan.device,
-            predicted_peak_bytes=result.predicted_peak_bytes,
-            measured_peak_bytes=result.measured_peak_bytes,
-            predicted_s=result.predicted_s if plan.time_method == "measured" else None,
-            measured_s=result.measured_s,
-            torch=torch.__version__,
-            recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-    )
+    book.append(_entry(plan, result))
     if metrics is not None:
         metrics.record_prediction(result.predicted_peak_bytes, result.measured_peak_bytes, model=plan.model, device=str(step.device))
     return result
+
+
+def _entry(plan: Plan, result: Verification) -> LedgerEntry:
+    """What the ledger is told; a time by peak rates is no prediction whose error could be learnt from."""
+    return LedgerEntry(
+        model=plan.model,
+        device=plan.device,
+        predicted_peak_bytes=result.predicted_peak_bytes,
+        measured_peak_bytes=result.measured_peak_bytes,
+        predicted_s=result.predicted_s if plan.time_method == "measured" else None,
+        measured_s=result.measured_s,
+        torch=torch.__version__,
+        recorded_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _time(step: TrainingStep, repeats: int) -> float:
@@ -258,29 +297,3 @@ def _time(step: TrainingStep, repeats: int) -> float:
                 torch.cuda.synchronize(step.device)
             times.append(time.perf_counter() - begin)
     return statistics.median(times[1:])
-
-
-def micro_batches(plan: Plan, sample: Any, target: Any = None) -> list[tuple[Sample, Any]]:
-    """A batch cut into the planned micro-batches, for a training loop of one's own.
-
-    Args:
-        plan: The plan.
-        sample: A whole batch; the last micro-batch may be smaller.
-        target: What belongs to it.
-
-    Example:
-        >>> from types import SimpleNamespace
-        >>> [part.batch_size for part, _ in micro_batches(SimpleNamespace(micro_batch=2), torch.zeros(5, 3))]
-        [2, 2, 1]
-    """
-    whole = Sample.of(sample)
-    rows = whole.batch_size
-    parts = []
-    for first in range(0, rows, plan.micro_batch):
-        cut = _cutter(rows, first, min(first + plan.micro_batch, rows))
-        parts.append((whole.map(cut), map_tensors(target, cut)))
-    return parts
-
-
-def _cutter(rows: int, first: int, end: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda tensor: tensor[first:end] if tensor.dim() and tensor.shape[0] == rows else tensor

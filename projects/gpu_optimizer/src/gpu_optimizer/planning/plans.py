@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from gpu_optimizer.planning.apply import AppliedPlan, Verification
+    from gpu_optimizer.training import Backend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +26,9 @@ class BlockPlan:
     """What is done with one block.
 
     Args:
-        name: Path of the module.
-        action: "recompute" or "offload".
-        saved_bytes: What the block would hold between its forward and its backward.
+        name: Path of the module; "(optimizer)" for the optimizer's state.
+        action: "recompute"; "offload" for activations that wait on the host; "host" for the optimizer, which steps there.
+        saved_bytes: What the block would hold between its forward and its backward, or the optimizer all the time.
         time_s: What that costs per micro-batch.
     """
 
@@ -47,7 +48,7 @@ class Alternative:
         accumulation: Forward passes per optimizer step.
         precision: Number format.
         recomputed: Blocks that are recomputed.
-        offloaded: Blocks that are offloaded.
+        offloaded: Blocks that are moved to the host, the optimizer's state counting as one.
         peak_bytes: Predicted peak, without margin.
         time_s: Predicted time of the whole step; None where none is known.
         fits: Whether it stays within the budget with the margin.
@@ -127,6 +128,11 @@ class Plan:
         return tuple(block.name for block in self.blocks if block.action == "offload")
 
     @property
+    def optimizer_on_host(self) -> bool:
+        """Whether the optimizer's state lies on the host and it steps there."""
+        return any(block.action == "host" for block in self.blocks)
+
+    @property
     def guarded_peak_bytes(self) -> int:
         """The prediction with its margin; this is at most the budget."""
         return int(self.predicted_peak_bytes * (1 + self.margin))
@@ -182,15 +188,19 @@ class Plan:
             raise PlanError(f"{path} cannot be read as a plan ({error}); pass a file that Plan.save wrote") from error
         return cls.from_dict(plain)
 
-    def apply(self, model: torch.nn.Module) -> AppliedPlan:
+    def apply(self, model: torch.nn.Module, *, backend: Backend | None = None) -> AppliedPlan:
         """Put the plan in force on the model it was made for; `.undo()`, or the end of a `with`, takes it off.
+
+        Args:
+            model: The model.
+            backend: How what is planned to lie on the host travels there; default: CUDA.
 
         Raises:
             PlanError: It was made for another model, or for another kind of device.
         """
         from gpu_optimizer.planning.apply import AppliedPlan
 
-        return AppliedPlan(self, model)
+        return AppliedPlan(self, model, backend=backend)
 
     def verify(self, model: torch.nn.Module, sample: Any, **rest: Any) -> Verification:
         """Run the planned step for real and note how far the prediction was off; see `planning.apply.verify`."""
@@ -229,6 +239,7 @@ class Plan:
 
     def __str__(self) -> str:
         parts = [f"{len(self.recomputed)} recomputed", f"{len(self.offloaded)} offloaded"]
+        parts += ["optimizer on the host"] if self.optimizer_on_host else []
         money = "" if self.usd_per_step is None else f", {self.usd_per_step:.3g} USD"
         return (
             f"{self.model.split('@')[0]} in {format_bytes(self.budget_bytes)} on {self.device}: {', '.join(parts)}, {self.precision}, "

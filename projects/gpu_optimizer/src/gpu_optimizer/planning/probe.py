@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from gpu_optimizer.errors import PlanError
+from gpu_optimizer.planning.batches import examples
 from gpu_optimizer.steps import TrainingStep
 
 
@@ -94,7 +95,7 @@ def measure_times(step: TrainingStep, blocks: Iterable[str], *, repeats: int = 3
         optimizer_s=statistics.median(part[2] for part in parts),
         block_s={name: statistics.median(sum(clock.between(*pair) for pair in of.get(name, ())) for _, of in counted) for name in names},
         spread=(totals[-1 - quarter] - totals[quarter]) / 2 / statistics.median(totals),
-        batch=step.sample.batch_size,
+        batch=examples(step.sample),
         method="measured",
     )
 

@@ -8,22 +8,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 
 from gpu_optimizer.errors import CheckpointError, PlanError
+from gpu_optimizer.planning.batches import examples
 from gpu_optimizer.planning.checkpoints import Checkpoints, children_of_run, parse_run, runs_in
 from gpu_optimizer.planning.machine import Machine
 from gpu_optimizer.planning.probe import StepTimes, measure_times, roofline_times
 from gpu_optimizer.planning.solver import CostTable
-from gpu_optimizer.planning.table import BlockCalls, build_table, find_blocks
+from gpu_optimizer.planning.table import BlockCalls, Means, build_table, find_blocks
+from gpu_optimizer.planning.treatment import Treatment, treated_trace
 from gpu_optimizer.profiling.estimate import Target, estimate_step, trace_step
 from gpu_optimizer.profiling.profile import MemoryProfile
+from gpu_optimizer.profiling.tracker import Tracker
 from gpu_optimizer.steps import TrainingStep
 from gpu_optimizer.training import checkpoint_candidates
 
 _SHARE = 0.01  # of all that is saved: what a module must hold to be worth a variable of its own
 _MOST_BLOCKS = 96
+
+
+Plain = tuple[MemoryProfile, Tracker, tuple[BlockCalls, ...]]
+Traces = dict[tuple[Any, ...], "Plain | MemoryProfile | CheckpointError"]
+"""What was traced before, by step and kind of device: many machines of one kind share it."""
 
 
 @dataclass(slots=True)
@@ -33,16 +42,17 @@ class Scenario:
     Args:
         step: The step of one micro-batch, with its format and accumulation.
         machine: What it is for.
+        traces: Traces of this model and optimizer; what is not among them yet is added.
     """
 
     step: TrainingStep
     machine: Machine
-    _traced: tuple[MemoryProfile, object, tuple[BlockCalls, ...]] | None = field(default=None, repr=False)
+    traces: Traces = field(default_factory=dict, repr=False)
 
     @property
     def micro_batch(self) -> int:
         """Examples per forward pass."""
-        return self.step.sample.batch_size
+        return examples(self.step.sample)
 
     @property
     def profile(self) -> MemoryProfile:
@@ -54,43 +64,53 @@ class Scenario:
         """What could be treated, in the order in which it runs."""
         return self._trace()[2]
 
-    def table(self, times: StepTimes, *, copy_bytes_per_s: float | None, recompute: bool) -> CostTable:
-        """The cost table of one micro-batch."""
+    def table(
+        self, times: StepTimes, *, copy_bytes_per_s: float | None = None, recompute: bool = True, host_optimizer_s: float | None = None
+    ) -> CostTable:
+        """The cost table of one micro-batch; what each argument is, `Means` says."""
         profile, tracker, blocks = self._trace()
         parts = {block.name: _parts(self.step.model, block.name) for block in blocks}
-        return build_table(
-            tracker,  # type: ignore[arg-type]
-            blocks,
-            recompute_s={name: sum(times.block_s[part] for part in of) for name, of in parts.items()},
-            step=profile.steps - 1,
-            granule_bytes=profile.granule_bytes,
+        means = Means(
+            recompute_s={name: sum(times.block_s[part] for part in of) for name, of in parts.items()} if recompute else None,
+            copy_bytes_per_s=copy_bytes_per_s,
+            host_optimizer_s=host_optimizer_s,
             forward_s=times.forward_s,
             backward_s=times.backward_s,
-            copy_bytes_per_s=copy_bytes_per_s,
-            recompute=recompute,
         )
+        return build_table(tracker, blocks, means, step=profile.steps - 1, granule_bytes=profile.granule_bytes)
 
-    def traced_with(self, recomputed: Iterable[str]) -> MemoryProfile:
-        """What the step needs with these modules checkpointed.
+    def traced_with(self, treatment: Treatment) -> MemoryProfile:
+        """What the step needs when it is treated so.
 
         Raises:
-            CheckpointError: One of them cannot be.
+            CheckpointError: A module cannot be checkpointed.
         """
-        with Checkpoints(self.step.model).apply(recomputed):
-            return estimate_step(self._followed(), target=self._target())
+        key = (*self._key(), treatment)
+        if key not in self.traces:
+            try:
+                with treated_trace(self.step.model, treatment) as treated:
+                    self.traces[key] = estimate_step(treated.step(self._followed()), target=self._target())
+            except CheckpointError as error:
+                self.traces[key] = error
+        found = self.traces[key]
+        if isinstance(found, CheckpointError):
+            raise found
+        return cast("MemoryProfile", found)
 
-    def forget(self) -> None:
-        """Let go of the trace."""
-        self._traced = None
-
-    def _trace(self) -> tuple[MemoryProfile, object, tuple[BlockCalls, ...]]:
-        if self._traced is None:
+    def _trace(self) -> Plain:
+        key = self._key()
+        if key not in self.traces:
             profile, tracker = trace_step(self._followed(), target=self._target())
             model = self.step.model
             found = find_blocks(tracker, _candidates(model), step=profile.steps - 1, runs=runs_in(model))
-            blocks = _worth_it(found, model)
-            self._traced = (profile, tracker, blocks)
-        return self._traced
+            self.traces[key] = (profile, tracker, _worth_it(found, model))
+        return cast("Plain", self.traces[key])
+
+    def _key(self) -> tuple[Any, ...]:
+        """What a trace depends on, for one model and optimizer; the batch may be a part of a larger one that stays in memory."""
+        step = self._followed()
+        held = sum({id(storage): storage.nbytes() for storage in (part.untyped_storage() for part in step.sample.tensors())}.values())
+        return self.micro_batch, step.accumulation, step.precision, held, self._target()
 
     def _followed(self) -> TrainingStep:
         """The step with at most two micro-batches: from the second on every one finds all gradients there."""
@@ -237,7 +257,7 @@ def without_impossible(scenario: Scenario, names: Sequence[str]) -> tuple[list[s
     possible, refused = [], {}
     for name in names:
         try:
-            scenario.traced_with([name])
+            scenario.traced_with(Treatment(recomputed=(name,)))
             possible.append(name)
         except CheckpointError as error:
             refused[name] = str(error)

@@ -10,6 +10,7 @@ what the other is judged by.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from gpu_optimizer.errors import PlanError
 
-Action = Literal["keep", "recompute", "offload"]
+Action = Literal["keep", "recompute", "offload", "host"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class BlockOption:
 
     Args:
         block: Index of the block.
-        action: "recompute" or "offload".
+        action: "recompute", "offload", or "host" for the optimizer, which then works there.
         delta_bytes: (positions,) what it adds to the live bytes at each position; mostly negative.
         time_s: What it costs for certain, seconds per micro-batch.
         copied_bytes: What goes out in forward and comes back in backward.
@@ -137,6 +138,18 @@ def smallest(table: CostTable, *, limit_s: float = 20.0) -> Choice:
         raise PlanError("the solver found no smallest plan in its time; try again with a larger limit")
     peak = _peaks(table, lowest).max()
     return solve(table, peak * (1 + 1e-9) + 1e-3, limit_s=limit_s) or _choice(table, lowest)
+
+
+def chosen(table: CostTable, actions: Mapping[str, str]) -> Choice:
+    """What the table says of given actions by name of block; all others are kept.
+
+    Example:
+        >>> option = BlockOption(block=0, action="recompute", delta_bytes=np.array([-60.0]), time_s=2.0)
+        >>> table = CostTable(blocks=("a",), positions=("loss",), base_bytes=np.array([160.0]), options=(option,))
+        >>> chosen(table, {}).peak_bytes, chosen(table, {"a": "recompute"}).peak_bytes
+        (160, 100)
+    """
+    return _choice(table, [index for index, option in enumerate(table.options) if actions.get(table.blocks[option.block]) == option.action])
 
 
 def solve_by_trying(table: CostTable, budget_bytes: float) -> Choice | None:

@@ -22,9 +22,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from gpu_optimizer.planning.checkpoints import parse_run
 from gpu_optimizer.planning.solver import BlockOption, CostTable
+from gpu_optimizer.planning.treatment import MIN_MOVED_BYTES
 from gpu_optimizer.profiling.profile import rounded
 from gpu_optimizer.profiling.tracker import Call, Life, Tracker
+
+OPTIMIZER = "(optimizer)"
+"""What stands for the optimizer's state among the blocks."""
 
 _HELD = ("parameters", "buffers", "inputs", "gradients", "optimizer_state")
 
@@ -118,60 +123,73 @@ def _joined(name: str, group: Sequence[Call], members: frozenset[int]) -> Call:
     )
 
 
-def build_table(
-    tracker: Tracker,
-    blocks: Sequence[BlockCalls],
-    *,
-    recompute_s: Mapping[str, float],
-    step: int,
-    granule_bytes: int = 1,
-    forward_s: float = 0.0,
-    backward_s: float = 0.0,
-    copy_bytes_per_s: float | None = None,
-    recompute: bool = True,
-) -> CostTable:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What may be done with the blocks of a step, and what that costs.
+
+    Args:
+        recompute_s: Seconds of a forward pass of each block; None where nothing may be computed again.
+        copy_bytes_per_s: Rate of copies to the host and back; None where nothing can be moved.
+        host_optimizer_s: What an optimizer that steps on the host adds to every micro-batch; None where it cannot.
+        forward_s: Time of the forward pass, for copies to hide in.
+        backward_s: Time of the backward pass, for copies back to hide in.
+    """
+
+    recompute_s: Mapping[str, float] | None = None
+    copy_bytes_per_s: float | None = None
+    host_optimizer_s: float | None = None
+    forward_s: float = 0.0
+    backward_s: float = 0.0
+
+
+def build_table(tracker: Tracker, blocks: Sequence[BlockCalls], means: Means, *, step: int, granule_bytes: int = 1) -> CostTable:
     """The table of one micro-batch of a step.
 
     Args:
         tracker: What followed the plain steps.
         blocks: What may be treated, from `find_blocks`.
-        recompute_s: Seconds of a forward pass of each block.
+        means: What may be done with it.
         step: Index of the step that is looked at; positions of all steps count.
         granule_bytes: Multiple in which the allocator hands out memory.
-        forward_s: Time of the forward pass, for copies to hide in.
-        backward_s: Time of the backward pass.
-        copy_bytes_per_s: Rate of copies to the host and back; None where nothing can be offloaded.
-        recompute: Whether blocks may be recomputed.
     """
     curve = _Curve(tracker.lives, granule_bytes)
+    hosted = _Curve([life for life in tracker.lives if _is_optimizers(life)], granule_bytes, like=curve)
     lags = _Lags([call for block in blocks for call in block.calls])
     edits = [_Edits(block, lags, granule_bytes) for block in blocks]
-    ticks, labels = _positions(tracker, curve, edits, step)
-    base = curve.at(ticks)
+    ticks, labels = _positions(tracker, [curve, curve.without(hosted)], edits, step)
     # One more position per block: the moment of its recomputation that needs most.
-    extra = [_recompute_extra(tracker.lives, block, granule_bytes) for block in blocks]
     starts = np.array([min(call.backward[0] for call in block.calls if call.backward) for block in blocks], dtype=np.int64)
     all_ticks = np.concatenate([ticks, starts])
     options = []
     for index, block in enumerate(blocks):
-        if recompute:
+        if means.recompute_s is not None:
             delta = edits[index].recompute_delta(all_ticks)
-            delta[len(ticks) + index] += extra[index] - _alive_bytes(block, int(starts[index]), granule_bytes)
-            options.append(BlockOption(block=index, action="recompute", delta_bytes=delta, time_s=recompute_s[block.name]))
-        if copy_bytes_per_s:
+            extra = _recompute_extra(tracker.lives, block, granule_bytes)
+            delta[len(ticks) + index] += extra - _alive_bytes(block, int(starts[index]), granule_bytes)
+            options.append(BlockOption(block=index, action="recompute", delta_bytes=delta, time_s=means.recompute_s[block.name]))
+        if means.copy_bytes_per_s and edits[index].moved_bytes:
             delta = edits[index].offload_delta(all_ticks)
-            moved = float(block.saved_bytes(granule_bytes))
+            moved = float(edits[index].moved_bytes)
             options.append(BlockOption(block=index, action="offload", delta_bytes=delta, time_s=0.0, copied_bytes=moved))
+    names = [block.name for block in blocks]
+    if means.host_optimizer_s is not None and hosted.total.any():
+        options.append(BlockOption(block=len(names), action="host", delta_bytes=-hosted.at(all_ticks), time_s=means.host_optimizer_s))
+        names.append(OPTIMIZER)
     return CostTable(
-        blocks=tuple(block.name for block in blocks),
+        blocks=tuple(names),
         positions=(*labels, *(f"recomputing {block.name}" for block in blocks)),
-        base_bytes=np.concatenate([base, curve.at(starts)]),
+        base_bytes=curve.at(all_ticks),
         options=tuple(options),
         conflicts=_conflicts(blocks),
-        forward_s=forward_s,
-        backward_s=backward_s,
-        copy_bytes_per_s=copy_bytes_per_s,
+        forward_s=means.forward_s,
+        backward_s=means.backward_s,
+        copy_bytes_per_s=means.copy_bytes_per_s,
     )
+
+
+def _is_optimizers(life: Life) -> bool:
+    """Whether it would not be on the device if the optimizer worked on the host: its state, and what it computes with."""
+    return life.category == "optimizer_state" or (life.phase == "optimizer" and life.category is None)
 
 
 def _own(call: Call, members: frozenset[int], lives: Iterable[Life]) -> Iterable[Life]:
@@ -204,18 +222,24 @@ def _conflicts(blocks: Sequence[BlockCalls]) -> tuple[tuple[int, ...], ...]:
 class _Curve:
     """Bytes alive after every tick of the plain step."""
 
-    def __init__(self, lives: Iterable[Life], granule_bytes: int) -> None:
+    def __init__(self, lives: Iterable[Life], granule_bytes: int, *, like: _Curve | None = None) -> None:
         events = [
             (tick, sign * rounded(life.size_bytes, granule_bytes))
             for life in lives
             for tick, sign in ((life.born, 1), (life.died, -1))
             if tick is not None
         ]
-        last = max((tick for tick, _ in events), default=0)
-        changes = np.zeros(last + 2)
+        length = max((tick for tick, _ in events), default=0) + 2 if like is None else len(like.total)
+        changes = np.zeros(length)
         for tick, size in events:
             changes[tick] += size
         self.total = np.cumsum(changes)
+
+    def without(self, other: _Curve) -> _Curve:
+        """The curve without what another one counts."""
+        rest = _Curve((), 1, like=self)
+        rest.total = self.total - other.total
+        return rest
 
     def at(self, ticks: NDArray[np.int64]) -> NDArray[np.float64]:
         return self.total[np.clip(ticks, 0, len(self.total) - 1)]
@@ -248,6 +272,7 @@ class _Edits:
     def __init__(self, block: BlockCalls, lags: _Lags, granule_bytes: int) -> None:
         self.freed: list[tuple[int, int, int]] = []  # first tick, end, bytes taken away
         self.offloaded: list[tuple[int, int, int]] = []
+        self.moved_bytes = 0
         self.held: list[tuple[int, int, int]] = []  # inputs that must stay
         for call, saved in zip(block.calls, block.saved, strict=True):
             begin, end = call.backward or (call.died, call.died)
@@ -255,7 +280,9 @@ class _Edits:
                 size = rounded(life.size_bytes, granule_bytes)
                 death = end if life.died is None else life.died
                 self.freed.append((call.died + 1, min(begin, death), size))
-                self.offloaded.append((lags.gone(call), min(lags.back(call), death), size))
+                if life.size_bytes >= MIN_MOVED_BYTES and parse_run(block.name) is None:
+                    self.offloaded.append((lags.gone(call), min(lags.back(call), death), size))
+                    self.moved_bytes += size
             for life in call.inputs.values():
                 if life.died is not None and life.died < end:
                     self.held.append((life.died, end, rounded(life.size_bytes, granule_bytes)))
@@ -278,19 +305,19 @@ def _covering(intervals: Iterable[tuple[int, int, int]], ticks: NDArray[np.int64
     return total
 
 
-def _positions(tracker: Tracker, curve: _Curve, edits: Sequence[_Edits], step: int) -> tuple[NDArray[np.int64], list[str]]:
-    """The worst tick between every two borders: within, all deltas are constant.
+def _positions(tracker: Tracker, curves: Sequence[_Curve], edits: Sequence[_Edits], step: int) -> tuple[NDArray[np.int64], list[str]]:
+    """The worst tick of each curve between every two borders: within, all deltas but the optimizer's are constant.
 
     Forward and backward of the other steps hold at most what they hold in the one that is looked at.
     """
-    borders = {0, len(curve.total)} | {span.start for span in tracker.spans}
+    length = len(curves[0].total)
+    borders = {0, length} | {span.start for span in tracker.spans}
     for edit in edits:
         borders |= edit.borders()
-    ordered = sorted(tick for tick in borders if 0 <= tick <= len(curve.total))
+    ordered = sorted(tick for tick in borders if 0 <= tick <= length)
     ticks, labels = [], []
     for first, end in pairwise(ordered):
-        if end > first:
-            tick = curve.worst(first, end)
+        for tick in sorted({curve.worst(first, end) for curve in curves}) if end > first else ():
             span = max((span for span in tracker.spans if span.start <= max(tick, 1)), key=lambda span: span.start, default=None)
             if span is None or span.step == step or span.phase == "optimizer":
                 ticks.append(tick)

@@ -8,12 +8,15 @@ import torch
 
 from gpu_optimizer.planning.plans import Alternative, BlockPlan, Plan
 from gpu_optimizer.planning.request import Found, Request
+from gpu_optimizer.planning.table import OPTIMIZER
+from gpu_optimizer.profiling.profile import rounded
 from gpu_optimizer.steps import OptimizerSpec
 
 
 def written(request: Request, best: Found, seen: Sequence[Found], notes: Sequence[str]) -> Plan:
     """The plan of the best way, with the others beside it."""
     saved = {block.name: block.saved_bytes(best.profile.granule_bytes) for block in best.scenario.blocks}
+    saved |= {OPTIMIZER: _state_bytes(best)}
     seconds = {(best.table.blocks[option.block], option.action): option.time_s for option in best.table.options}
     chosen = zip(best.table.blocks, best.choice.actions, strict=True)
     measured = best.times.method == "measured"
@@ -24,7 +27,7 @@ def written(request: Request, best: Found, seen: Sequence[Found], notes: Sequenc
         device=request.machine.name,
         budget_bytes=request.budget_bytes,
         margin=request.margin,
-        batch_size=best.scenario.step.batch_size,
+        batch_size=best.scenario.micro_batch * best.scenario.step.accumulation,
         micro_batch=best.scenario.micro_batch,
         accumulation=best.scenario.step.accumulation,
         precision=best.scenario.step.precision,
@@ -49,6 +52,12 @@ def written(request: Request, best: Found, seen: Sequence[Found], notes: Sequenc
     )
 
 
+def _state_bytes(best: Found) -> int:
+    """Bytes of the optimizer's state in the plain step."""
+    lives = (life for life in best.scenario.profile.lives if life.category == "optimizer_state")
+    return sum(rounded(life.size_bytes, best.profile.granule_bytes) for life in lives)
+
+
 def _alternative(request: Request, found: Found) -> Alternative:
     return Alternative(
         name=found.name,
@@ -56,7 +65,7 @@ def _alternative(request: Request, found: Found) -> Alternative:
         accumulation=found.scenario.step.accumulation,
         precision=found.scenario.step.precision,
         recomputed=len(found.names("recompute")),
-        offloaded=len(found.names("offload")),
+        offloaded=len(found.names("offload")) + len(found.names("host")),
         peak_bytes=found.profile.peak_bytes,
         time_s=found.time_s,
         fits=found.profile.peak_bytes <= request.usable_bytes,

@@ -16,9 +16,8 @@ from typing import Any
 
 import torch
 
-from gpu_optimizer._torch_private import storage_key, when_freed
+from gpu_optimizer._torch_private import Saved, storage_key, version_of, when_freed
 from gpu_optimizer.errors import SwapError
-from gpu_optimizer.training.module_state import version_of
 from gpu_optimizer.training.swap_backend import Backend, CudaBackend, HostPool, Transfer, storage_bytes
 
 
@@ -52,6 +51,7 @@ class TensorSwapper:
         prefetch: So many storages come back before the backward pass asks for them.
         in_flight: So many storages may be on their way out at once; each holds its device memory until it has left.
         keep: Tensors that stay although autograd saves them: inputs that the caller holds anyway.
+        movable: Types of tensors that may leave; what wraps others is more than its storage. A trace names its fake ones.
 
     Example:
         >>> swapper = TensorSwapper(model, min_bytes=1 << 16)  # doctest: +SKIP
@@ -70,6 +70,7 @@ class TensorSwapper:
         prefetch: int = 2,
         in_flight: int = 5,
         keep: Iterable[torch.Tensor] = (),
+        movable: tuple[type, ...] = (torch.Tensor, torch.nn.Parameter),
     ) -> None:
         if min_bytes < 1 or prefetch < 0 or in_flight < 1:
             raise SwapError(f"expected min_bytes >= 1, prefetch >= 0, in_flight >= 1, got {min_bytes}, {prefetch}, {in_flight}")
@@ -81,6 +82,7 @@ class TensorSwapper:
         self._prefetch = prefetch
         self._in_flight = in_flight
         self._keep = list(keep)
+        self._movable = movable
         self._staying: set[int] = set()
         self._entries: dict[tuple[int, int], tuple[weakref.ref[_Entry], object]] = {}
         self._order: list[weakref.ref[_Entry]] = []
@@ -133,7 +135,7 @@ class TensorSwapper:
     def _pack(self, tensor: torch.Tensor) -> Any:
         if not self._may_leave(tensor):
             self.counters.kept += 1
-            return tensor
+            return Saved.of(tensor)
         storage = tensor.untyped_storage()
         key = (storage_key(storage), version_of(tensor))
         entry = self._entries[key][0]() if key in self._entries else None
@@ -141,13 +143,13 @@ class TensorSwapper:
             entry = self._send(tensor, key)
             if entry is None:
                 self.counters.refused += 1
-                return tensor
+                return Saved.of(tensor)
         else:
             self.counters.shared += 1
         return _Handle(entry, tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
 
     def _may_leave(self, tensor: torch.Tensor) -> bool:
-        if type(tensor) not in (torch.Tensor, torch.nn.Parameter) or tensor.layout != torch.strided or not self.backend.owns(tensor):
+        if type(tensor) not in self._movable or tensor.layout != torch.strided or not self.backend.owns(tensor):
             return False
         if tensor.is_conj() or tensor.is_neg() or tensor.is_quantized:
             return False
@@ -183,8 +185,8 @@ class TensorSwapper:
         entry.source = entry.watched = None
 
     def _unpack(self, packed: Any) -> torch.Tensor:
-        if not isinstance(packed, _Handle):
-            return packed
+        if isinstance(packed, Saved):
+            return packed.back()
         entry = packed.entry
         if entry.changed or entry.is_changed():
             raise SwapError("a tensor needed for the gradient was changed in place while it was copied out; do not change saved tensors")
