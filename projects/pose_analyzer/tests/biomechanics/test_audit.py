@@ -81,6 +81,16 @@ def test_a_calibration_of_one_scene_gives_a_model_that_can_be_stored(take):
     assert "knee_flexion_deg" in model.angles
 
 
+def test_looks_are_filmed_beside_what_was_filmed_before(cache, take):
+    [both] = film([SCENE], ("blazepose x2",), cache=cache)
+    assert set(both.seen) == {"blazepose", "blazepose x2"}
+    once, twice = both.seen["blazepose"], both.seen["blazepose x2"]
+    np.testing.assert_array_equal(once["keypoints_xy"], take.seen["blazepose"]["keypoints_xy"])
+    np.testing.assert_array_equal(once["scores"], twice["scores"])
+    apart = np.linalg.norm(once["keypoints_xy"] - twice["keypoints_xy"], axis=-1)
+    assert 0.05 < np.nanmedian(apart) < 5
+
+
 def test_the_command_joins_the_tree():
     app = typer.Typer()
     audit.register(app)

@@ -13,6 +13,7 @@ import typer
 
 from pose_analyzer.cli.common import JsonOption, console, console_err, print_json
 from pose_analyzer.cli.exit_codes import ExitCode
+from shared_utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from pose_analyzer.cli.audit_readings import Readings
@@ -53,6 +54,8 @@ def audit_command(
     from pose_analyzer.cli.audit_readings import readings, tables
     from pose_analyzer.cli.audit_scenes import film, scenes
 
+    if looks != 1 and detector != "blazepose":
+        raise ConfigError(f"--looks {looks} needs the detector blazepose, not {detector}")
     cache = out / "takes" if cache is None else cache
     if looks != 1:
         detector = f"{detector} x{looks}"
