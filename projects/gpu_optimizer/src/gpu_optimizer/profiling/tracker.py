@@ -17,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from gpu_optimizer._torch_private import (
     Operator,
+    Saved,
     in_backward,
     observe_operators,
     operator_flops,
@@ -295,15 +296,15 @@ class Tracker:
                 for tensor in tensors_in(value):
                     self.tag(tensor, f"{owner}: {key}", "optimizer_state")
 
-    def _pack(self, tensor: torch.Tensor) -> tuple[torch.Tensor, Stack]:
+    def _pack(self, tensor: torch.Tensor) -> tuple[Saved, Stack]:
         for life in self._known(tensor):
             life.savers.append(self._stack)
-        return tensor, self._stack
+        return Saved.of(tensor), self._stack
 
-    def _unpack(self, packed: tuple[torch.Tensor, Stack]) -> torch.Tensor:
-        tensor, self._backward_stack = packed
+    def _unpack(self, packed: tuple[Saved, Stack]) -> torch.Tensor:
+        saved, self._backward_stack = packed
         self._extend_backward()
-        return tensor
+        return saved.back()
 
     def _extend_backward(self) -> None:
         for call in self._backward_stack:

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import torch
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
+from gpu_optimizer._torch_private import version_of
 from gpu_optimizer.errors import CheckpointError
-from gpu_optimizer.training.module_state import ModuleState, version_of
+from gpu_optimizer.training.module_state import ModuleState
 
 Keep = Literal["inputs", "matmuls"]
 

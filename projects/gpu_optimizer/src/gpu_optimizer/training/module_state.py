@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from gpu_optimizer._torch_private import version_of
 from gpu_optimizer.errors import CheckpointError
 
 # In training, these normalise by the batch, whatever their running statistics say: no old values are needed.
@@ -150,11 +151,6 @@ class ModuleState:
                     f"{buffer.name} was changed between the forward and the backward pass, so the block cannot be computed again; "
                     "change it after the backward pass"
                 )
-
-
-def version_of(tensor: torch.Tensor) -> int:
-    """How often a tensor was changed in place; 0 for those of inference mode, which do not count."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 def _own_parameters(module: torch.nn.Module) -> list[torch.Tensor]:

@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
+from gpu_optimizer._torch_private import version_of
 from gpu_optimizer.errors import SwapError
-from gpu_optimizer.training.module_state import version_of
 from gpu_optimizer.training.swap_backend import Backend, CudaBackend, storage_bytes
 
 

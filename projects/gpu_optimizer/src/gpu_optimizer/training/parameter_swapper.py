@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 
-from gpu_optimizer._torch_private import storage_key
+from gpu_optimizer._torch_private import Saved, storage_key, version_of
 from gpu_optimizer.errors import SwapError
 from gpu_optimizer.training.checkpoint_manager import CheckpointedForward
-from gpu_optimizer.training.module_state import version_of
 from gpu_optimizer.training.swap_backend import Backend, CudaBackend, HostPool, storage_bytes
 
 
@@ -161,8 +160,8 @@ class SwappedForward:
                 part._parameters[key] = parameter
 
     def _unpack(self, packed: Any) -> torch.Tensor:
-        if not isinstance(packed, _Seen):
-            return packed
+        if isinstance(packed, Saved):
+            return packed.back()
         if version_of(packed.parameter) != packed.version:
             raise SwapError("a parameter was changed between the forward and the backward pass; step the optimizer after the last backward")
         storage = self.swapper.bring(packed.parameter).untyped_storage()
@@ -194,7 +193,7 @@ class _Seen:
 def _pack(tensor: torch.Tensor, seen: dict[int, tuple[torch.nn.Parameter, int]]) -> Any:
     found = seen.get(storage_key(tensor.untyped_storage())) if tensor.layout == torch.strided else None
     if found is None:
-        return tensor
+        return Saved.of(tensor)
     parameter, version = found
     return _Seen(parameter, version, tensor.dtype, tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()))
 
