@@ -120,6 +120,31 @@ def test_a_scaler_that_leaves_a_step_out_leaves_the_scheduler_out_too() -> None:
     assert step.gradient_norm == pytest.approx(3**0.5)
 
 
+def test_a_scaler_unscales_steps_and_updates_once_for_a_window() -> None:
+    calls: list[str] = []
+
+    class Counted(torch.amp.GradScaler):
+        def unscale_(self, optimizer: torch.optim.Optimizer) -> None:
+            calls.append("unscale")
+            super().unscale_(optimizer)
+
+        def step(self, optimizer: torch.optim.Optimizer, *args: Any, **kwargs: Any) -> Any:
+            calls.append("step")
+            return super().step(optimizer, *args, **kwargs)
+
+        def update(self, new_scale: Any = None) -> None:
+            calls.append("update")
+            super().update(new_scale)
+
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scaler = Counted("cpu")
+    Accumulator(optimizer, micro_batches=4, loss_fn=lambda rows: model(rows).mean(), max_norm=1.0, scaler=scaler).window(
+        [torch.ones(2, 2)] * 4
+    )
+    assert calls == ["unscale", "step", "update"]
+
+
 def test_nothing_is_drawn_before_it_is_needed() -> None:
     model, drawn = nn.Linear(1, 1), []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -277,6 +278,50 @@ def test_accelerate_dropped_reduce_ours_is_used() -> None:
     run = _decorated(train, starting_batch_size=64, reduce=lambda size: 1 if size == 64 else 0)
     run()
     assert train.sizes == [64, 1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("GET was unable to find an engine to execute this computation"),
+        MemoryError(),
+    ],
+    ids=["cuBLAS", "cuDNN", "host"],
+)
+def test_accelerate_misses_errors_ours_takes_for_memory(error: Exception) -> None:
+    @auto_batch_size(starting_batch_size=4)
+    def run(batch_size: int) -> int:
+        if batch_size > 1:
+            raise error
+        return batch_size
+
+    assert (run(), run.oom_count) == (1, 2)
+
+
+def test_accelerate_frees_inside_except_ours_when_the_attempts_tensors_are_dead() -> None:
+    held: list[weakref.ref[Any]] = []
+    alive: list[bool] = []
+
+    @auto_batch_size(starting_batch_size=16)
+    def run(batch_size: int) -> None:
+        alive.append(any(reference() is not None for reference in held))
+        rows = torch.zeros(batch_size)
+        held.append(weakref.ref(rows))
+        if batch_size > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    run()
+    assert alive == [False] * 4
+
+
+def test_transformers_25956_a_resumed_training_starts_at_the_size_that_was_found() -> None:
+    first = _decorated(Train(20), starting_batch_size=64)
+    first()
+    saved = json.loads(json.dumps(first.batch_size))
+    train = Train(20)
+    _decorated(train, starting_batch_size=saved)()
+    assert train.sizes == [16]
 
 
 def test_the_decorator_without_parentheses() -> None:

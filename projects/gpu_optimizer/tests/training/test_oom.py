@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -111,6 +112,36 @@ def test_inside_the_except_block_they_are_alive() -> None:
     except torch.OutOfMemoryError:
         assert fits.held[0]() is not None
     assert fits.held[0]() is None
+
+
+def test_garbage_is_collected_first_then_the_cache_is_emptied_and_no_error_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other way round nothing is given back: the cache holds only what nobody refers to any more."""
+    done: list[tuple[str, bool]] = []
+    monkeypatch.setattr(gc, "collect", lambda: done.append(("collect", sys.exc_info()[0] is None)))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "empty_cache", lambda: done.append(("empty", sys.exc_info()[0] is None)))
+    run_oom_safe(Fits(4), torch.arange(8))
+    assert done == [("collect", True), ("empty", True)]
+
+
+def test_accelerate_1934_a_training_that_stops_fitting_after_hours_goes_on() -> None:
+    """A finder is over when training begins; here the batch that does not fit is trained on in pieces, none is lost."""
+    plain, safe = _model(), _model()
+    fits = Fits(100, lambda part: safe(part).square().mean())
+    runner = OomSafeRunner(fits)
+    optimizers = [torch.optim.SGD(model.parameters(), lr=0.1) for model in (plain, safe)]
+    for step in range(12):
+        rows = torch.randn(8, 3, generator=torch.Generator().manual_seed(step))
+        fits.largest = 100 if step < 6 else 3
+        optimizers[0].zero_grad()
+        plain(rows).square().mean().backward()
+        optimizers[1].zero_grad()
+        runner.train(rows, safe)
+        for optimizer in optimizers:
+            optimizer.step()
+    assert (runner.counters.batches, runner.counters.ooms, runner.piece_size) == (12, 2, 2)
+    for mine, theirs in zip(safe.parameters(), plain.parameters(), strict=True):
+        assert torch.allclose(mine, theirs, atol=1e-6)
 
 
 def test_the_size_that_fitted_is_kept_and_grows_again_when_told() -> None:
