@@ -238,7 +238,7 @@ def _without_history(settings: AllocatorSettings, pools: Sequence[PoolUse]) -> I
             title="Let segments grow",
             setting="expandable_segments:True",
             reason=f"{mib_text(split)} of {mib_text(reserved)} are free beside blocks in use and cannot be returned. The snapshot has no "
-            "history, so what this would save is not known; record one with torch.cuda.memory._record_memory_history",
+            "history, so what this would save is not known; record one with gpu_optimizer.profiling.record_history()",
         )
 
 

@@ -159,7 +159,7 @@ def _reading(event: TraceEvent, reserved: int, active: int, settings: AllocatorS
         return (
             f"fragmentation: {mib_text(cached)} were reserved and free, enough for the {mib_text(event.size_bytes)} that were asked for, "
             "but in pieces that are too small or belong to another pool or stream"
-            + ("" if settings.expandable_segments else "; try PYTORCH_ALLOC_CONF=expandable_segments:True")
+            + ("" if settings.expandable_segments else "; start the program with PYTORCH_ALLOC_CONF=expandable_segments:True")
         )
     if cached + event.device_free_bytes >= event.size_bytes:
         return (

@@ -74,8 +74,14 @@ def _advice(report: FragmentationReport) -> Table:
     for advice in report.advice:
         gain = "not known" if advice.gain_bytes is None else mib_text(advice.gain_bytes)
         table.add_row(advice.title, advice.setting or "-", gain, advice.reason)
+    remarks = ["settings are read once, before CUDA is first used: set them in the environment"] if _settings(report) else []
     check = report.replay_check
     if check is not None and check.recorded_bytes:
         error = check.predicted_bytes / check.recorded_bytes - 1
-        table.caption = f"the replay of {check.requests} requests reserves {error:+.1%} of what the history shows"
+        remarks.append(f"the replay of {check.requests} requests reserves {error:+.1%} of what the history shows")
+    table.caption = "; ".join(remarks)
     return table
+
+
+def _settings(report: FragmentationReport) -> bool:
+    return any(advice.setting for advice in report.advice)
