@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from _pages import chromium, module_runner, opened_pages
 from _served import served
 
 from gpu_optimizer.api import GpuApiSettings, create_app, page
+from gpu_optimizer.costing import prices
 from gpu_optimizer.monitoring import SnapshotReader
 from gpu_optimizer.profiling.allocator import AllocatorSimulator
 from gpu_optimizer.profiling.snapshots import Frame
@@ -329,3 +331,17 @@ def test_prices_follow_the_filter(open_page, address):
     assert 0 < len(tab.query_selector_all("[data-testid=prices] tr")) < before
     tab.fill("[data-testid=price-gpu]", "abacus")
     tab.wait_for_selector("#prices-empty:not([hidden])")
+
+
+def test_prices_that_grew_old_are_told_with_what_to_do_and_shown_when_asked_for(open_page, address, monkeypatch):
+    monkeypatch.setattr(prices, "current_day", lambda: datetime.now(UTC).date() + timedelta(days=400))
+    tab = open_page(f"{address}/#/prices")
+    tab.wait_for_selector("#price-problem:not([hidden])")
+    problem = tab.inner_text("#price-problem")
+    assert "older than 90 days" in problem
+    assert "import a newer catalogue" in problem
+    assert tab.query_selector_all("[data-testid=prices] tr") == []
+    tab.check("[data-testid=price-old]")
+    tab.wait_for_selector("[data-testid=prices] tr")
+    assert tab.is_hidden("#price-problem")
+    assert "older than 90 days, the oldest of" in tab.inner_text("[data-testid=price-notes]")

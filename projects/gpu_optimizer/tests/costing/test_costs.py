@@ -47,8 +47,8 @@ def profile(name: str, tflops: float, gb_per_s: float, **rest: Any) -> MachinePr
 
 
 MACHINES = {
-    "l4": profile("L4", 30, 300, fp16_tflops=120),
-    "h100-sxm": profile("H100", 60, 3000, fp16_tflops=960),
+    "l4": profile("L4", 30, 300, tf32_tflops=60, bf16_tflops=120, fp16_tflops=120),
+    "h100-sxm": profile("H100", 60, 3000, tf32_tflops=480, bf16_tflops=960, fp16_tflops=960),
     "t4": profile("T4", 8, 320),
 }
 
@@ -171,7 +171,7 @@ def test_scaling_without_figures_is_refused() -> None:
         scale_time(1.0, MACHINES["l4"], MACHINES["t4"], flops=1e9)
     with pytest.raises(PriceError, match="flops: expected a number above 0"):
         scale_time(1.0, MACHINES["l4"], MACHINES["t4"], flops=-1.0, traffic_bytes=1.0)
-    with pytest.raises(PriceError, match="precision: expected one of fp32, bf16, fp16, got 'int4'"):
+    with pytest.raises(PriceError, match="precision: expected one of fp32, tf32, bf16, fp16, got 'int4'"):
         scale_time(1.0, MACHINES["l4"], MACHINES["t4"], precision="int4")  # pyright: ignore[reportArgumentType]
 
 
@@ -183,14 +183,66 @@ def test_scaling_without_figures_is_refused() -> None:
         ("NVIDIA H100 80GB HBM3", "NVIDIA H100 SXM5 80 GB"),
         ("Tesla T4", "NVIDIA T4"),
         ("NVIDIA L4", "NVIDIA L4"),
-        ("L40S", None),
-        ("A100 SXM", None),
+        ("A100 SXM", "NVIDIA A100 SXM4 40 GB"),
+        ("A10", "NVIDIA A10"),
+        ("A10G", "NVIDIA A10G"),
+        ("RTX4090", "NVIDIA GeForce RTX 4090"),
+        ("NVIDIA A100-SXM4-80GB", "NVIDIA A100 SXM4 80 GB"),
+        ("Tesla V100-SXM2-16GB", "NVIDIA V100 SXM2 16 GB"),
+        ("X9", None),
+        ("A1000", None),
         ("h200-sxm", "NVIDIA H200 SXM"),
     ],
 )
 def test_gpus_of_price_lists_are_recognised(gpu: str, name: str | None) -> None:
     found = machine_for(gpu, known_machines())
     assert (None if found is None else found.name) == name
+
+
+@pytest.mark.parametrize(
+    ("gpu", "memory_gib", "name"),
+    [
+        ("A100 SXM", 80, "NVIDIA A100 SXM4 80 GB"),
+        ("A100", 40, "NVIDIA A100 PCIe 40 GB"),
+        ("A100", 74.5, "NVIDIA A100 PCIe 80 GB"),  # 80e9 bytes
+        ("V100 PCIe", 32, "NVIDIA V100 PCIe 32 GB"),
+        ("V100", 16, "NVIDIA V100 PCIe 16 GB"),
+        ("L4", 22.5, "NVIDIA L4"),
+    ],
+)
+def test_memory_tells_gpus_of_one_name_apart(gpu: str, memory_gib: float, name: str) -> None:
+    found = machine_for(gpu, known_machines(), memory_gib=memory_gib)
+    assert found is not None
+    assert found.name == name
+
+
+# Whose speed nobody states, with the reason.
+UNKNOWN = {"m7g.large": "AWS states no rate for its Graviton processors"}
+
+
+def test_every_offer_that_comes_along_names_a_known_machine() -> None:
+    book = PriceBook.load(today=TODAY, allow_old=True)
+    machines = known_machines()
+    found = {row.name: machine_for(row.gpu or row.instance, machines, memory_gib=row.gpu_memory_gib) for row in book.prices}
+    assert len(found) >= 45
+    assert {row.instance for row in book.prices if found[row.name] is None} == set(UNKNOWN)
+    for row in book.prices:
+        machine = found[row.name]
+        if machine is not None:
+            assert machine.memory_gib == pytest.approx(row.gpu_memory_gib, rel=0.05), row.name
+
+
+def test_tf32_is_faster_only_where_it_is_asked_for_and_there_is_any() -> None:
+    # Work of arithmetic alone: 6e13 operations, one byte.
+    def on(target: str, precision: Any) -> float:
+        work = {"flops": 6e13, "traffic_bytes": 1.0}
+        return scale_time(1.0, MACHINES["l4"], MACHINES[target], precision=precision, **work).time_s.value
+
+    assert on("h100-sxm", "fp32") == pytest.approx(30 / 60)
+    assert on("h100-sxm", "tf32") == pytest.approx(60 / 480)
+    # A T4 has no tf32: it computes such matrices as fp32, while the L4 took half the time for them.
+    assert on("t4", "fp32") == pytest.approx(30 / 8)
+    assert on("t4", "tf32") == pytest.approx(60 / 8)
 
 
 def test_cheapest_step_is_not_the_cheapest_hour() -> None:
@@ -290,6 +342,18 @@ def test_table_is_written_for_people_and_programs() -> None:
 
 def test_first_use_with_the_prices_that_come_along() -> None:
     prices = PriceBook.load(today=TODAY)
-    table = prices.cheapest(40 * GIB, time_s=0.2, source="h100-pcie", precision="bf16", batch_size=16)
-    assert table.best.price.gpu.startswith("H100")
+    table = prices.cheapest(40 * GIB, time_s=0.2, source="h100-pcie", precision="bf16", batch_size=16, top=100)
     assert table.fitting >= 20
+    assert all(row.step_usd is not None for row in table.rows)  # nothing ranks last for want of figures
+    measured = next(row for row in table.rows if not row.estimated)
+    assert measured.price.gpu == "H100 PCIe"
+    assert measured.time_s == Amount(0.2)
+    costs = [row.step_usd.value for row in table.rows if row.step_usd is not None]
+    assert costs == sorted(costs)
+
+
+def test_a_gpu_that_lacks_the_format_ranks_last_and_says_so() -> None:
+    offers = book(offer("volta", 0.1, gpu="V100 PCIe", gib=32), offer("ada", 0.8))
+    table = cheapest(offers, GIB, time_s=1.0, source="l4", precision="bf16")
+    assert [row.price.instance for row in table.rows] == ["ada", "volta"]
+    assert table.rows[1].basis == "the bf16 rate of NVIDIA V100 PCIe 32 GB is not known, or it has none (config/machines.yml)"

@@ -6,8 +6,10 @@ from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from gpu_optimizer.costing import Price, PriceBook, read_gpuhunt, read_skypilot
+from gpu_optimizer import cli
+from gpu_optimizer.costing import Price, PriceBook, prices, read_gpuhunt, read_skypilot
 from gpu_optimizer.costing.prices import COLUMNS
 from gpu_optimizer.costing.resources import find_config
 from gpu_optimizer.errors import PriceError
@@ -138,10 +140,48 @@ def test_old_prices_are_refused_until_told_otherwise(tmp_path: Path) -> None:
 
 def test_book_in_which_all_is_old_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     path = write(tmp_path, ROW)
-    with pytest.raises(PriceError, match=r"all 1 prices are older than 90 days, the newest is of 2026-11-01; .* allow_old=True"):
+    with pytest.raises(PriceError) as refused:
         PriceBook.load(path, today=date(2027, 6, 1))
+    assert "all 1 prices are older than 90 days, the newest is of 2026-11-01; import a newer catalogue" in str(refused.value)
+    for way in ("read_gpuhunt", "read_skypilot", "--prices", "price_file", "allow_old=True", "--allow-old", "?allow_old=true"):
+        assert way in str(refused.value)
     with pytest.raises(PriceError, match="max_age_days"):
         PriceBook.load(path, today=TODAY, max_age_days=-1)
+
+
+def test_prices_that_age_are_told_with_what_to_do(tmp_path: Path) -> None:
+    old = TODAY - timedelta(days=100)
+    assert PriceBook.load(write(tmp_path, ROW), today=TODAY).notes() == ()
+    path = write(tmp_path, ROW, ROW.replace("2026-11-01", old.isoformat()).replace("g6.xlarge", "g6.old"))
+    (left_out,) = PriceBook.load(path, today=TODAY).notes()
+    assert left_out.startswith(f"1 offers are left out because their prices are older than 90 days, the newest of them of {old}; import a")
+    assert "--allow-old" in left_out
+    (used,) = PriceBook.load(path, today=TODAY, allow_old=True).notes()
+    assert used.startswith(f"1 of these prices are older than 90 days, the oldest of {old}: ")
+    assert "import a newer catalogue" in used
+    assert left_out in PriceBook.load(path, today=TODAY).cheapest(2**30).notes
+
+
+def test_the_age_counts_from_the_day_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = write(tmp_path, ROW)
+    monkeypatch.setattr(prices, "current_day", lambda: date(2026, 11, 20))
+    assert len(PriceBook.load(path).prices) == 1
+    monkeypatch.setattr(prices, "current_day", lambda: date(2027, 11, 20))
+    with pytest.raises(PriceError, match="all 1 prices are older"):
+        PriceBook.load(path)
+
+
+def test_the_command_says_what_to_do_when_all_prices_are_old(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(prices, "current_day", lambda: date(2030, 1, 1))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["cost", "--memory", "20GiB"])
+    assert ended.value.code != 0
+    error = capsys.readouterr().err
+    assert "import a newer catalogue" in error
+    assert "--allow-old" in error
+    told = CliRunner().invoke(cli.app, ["cost", "--memory", "20GiB", "--allow-old"], env={"COLUMNS": "300"})
+    assert told.exit_code == 0
+    assert "of these prices are older than 90 days" in told.output
 
 
 def test_newest_price_of_an_offer_counts() -> None:

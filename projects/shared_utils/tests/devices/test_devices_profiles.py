@@ -40,6 +40,19 @@ def test_the_machines_we_speak_of_are_there(profiles):
         ("rtx-4070-ti", 7680, 2.61, 192, 21),
         ("rtx-4070-laptop", 4608, 2.175, 128, 16),
         ("rtx-3070-ti", 6144, 1.77, 256, 19),
+        ("rtx-3090", 10496, 1.695, 384, 19.5),
+        ("rtx-4090", 16384, 2.52, 384, 21),
+        ("rtx-5090", 21760, 2.407, 512, 28),
+        ("rtx-a6000", 10752, 1.8, 384, 16),
+        ("rtx-6000-ada", 18176, 2.505, 384, 20),
+        ("a100-sxm-40gb", 6912, 1.41, 5120, 2.43),
+        ("a100-pcie-40gb", 6912, 1.41, 5120, 2.43),
+        ("a40", 10752, 1.74, 384, 14.5),
+        ("a10", 9216, 1.695, 384, 12.5),
+        ("l40s", 18176, 2.52, 384, 18),
+        ("l40", 18176, 2.49, 384, 18),
+        ("v100-sxm2-16gb", 5120, 1.53, 4096, 1.754),
+        ("v100-pcie-32gb", 5120, 1.38, 4096, 1.754),
         ("t4", 2560, 1.59, 256, 10),
         ("jetson-agx-orin-64gb", 2048, 1.3, 256, 6.4),
         ("jetson-orin-nano-super-8gb", 1024, 1.02, 128, 6.4),
@@ -60,6 +73,39 @@ def test_matrix_units_follow_their_generation_s_ratios(profiles):
             assert ratio == pytest.approx(4 if "GeForce" in profile.name else 2, rel=0.02), profile.name
 
 
+def test_formats_of_the_matrix_units_keep_their_ratios(profiles):
+    """Since Ampere bf16 runs as fast as fp16, and at twice the rate of tf32, which is never slower than plain fp32."""
+    with_tf32 = {name: profile for name, profile in profiles.items() if profile.tf32_tflops}
+    assert len(with_tf32) >= 20
+    for name, profile in with_tf32.items():
+        assert profile.bf16_tflops == profile.fp16_tflops, name
+        assert profile.bf16_tflops == pytest.approx(2 * profile.tf32_tflops, rel=0.025), name
+        assert profile.tf32_tflops >= profile.fp32_tflops, name
+
+
+def test_what_came_before_ampere_has_neither_bf16_nor_tf32(profiles):
+    for name in ("t4", "v100-sxm2-16gb", "v100-pcie-32gb"):
+        assert profiles[name].fp16_tflops > profiles[name].fp32_tflops
+        assert (profiles[name].tf32_tflops, profiles[name].bf16_tflops) == (None, None)
+
+
+def test_every_row_tells_its_source_and_the_day(profiles):
+    for name, profile in profiles.items():
+        assert len(profile.source) > 15, name
+        assert profile.looked_up is not None, name
+
+
+def test_sizes_and_forms_of_one_gpu_compute_alike(profiles):
+    for family in (
+        ("a100-sxm-40gb", "a100-sxm-80gb", "a100-pcie-40gb", "a100-pcie-80gb"),
+        ("h100-sxm", "h200-sxm"),
+        ("h100-nvl", "h200-nvl"),
+    ):
+        assert (
+            len({(profiles[n].fp32_tflops, profiles[n].tf32_tflops, profiles[n].bf16_tflops, profiles[n].int8_tops) for n in family}) == 1
+        )
+
+
 @pytest.mark.parametrize(
     ("reported", "name"),
     [
@@ -70,6 +116,17 @@ def test_matrix_units_follow_their_generation_s_ratios(profiles):
         ("NVIDIA L4", "NVIDIA L4"),
         ("NVIDIA H100 80GB HBM3", "NVIDIA H100 SXM5 80 GB"),
         ("NVIDIA H200", "NVIDIA H200 SXM"),
+        ("NVIDIA H200 NVL", "NVIDIA H200 NVL"),
+        ("NVIDIA H100 NVL", "NVIDIA H100 NVL 94 GB"),
+        ("NVIDIA A100-SXM4-80GB", "NVIDIA A100 SXM4 80 GB"),
+        ("NVIDIA A100 80GB PCIe", "NVIDIA A100 PCIe 80 GB"),
+        ("NVIDIA A10", "NVIDIA A10"),
+        ("NVIDIA A10G", "NVIDIA A10G"),
+        ("NVIDIA L40S", "NVIDIA L40S"),
+        ("NVIDIA L40", "NVIDIA L40"),
+        ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 4090"),
+        ("NVIDIA RTX A6000", "NVIDIA RTX A6000"),
+        ("Tesla V100-SXM2-16GB", "NVIDIA V100 SXM2 16 GB"),
         ("Apple M1 GPU", "Apple M1, 8-core GPU"),
         ("Apple M1 Max GPU", "Apple M1 Max, 32-core GPU"),
         ("11th Gen Intel(R) Core(TM) i7-1165G7 @ 2.80GHz", "Intel Core i7-1165G7"),
@@ -82,7 +139,18 @@ def test_a_device_is_known_by_what_its_driver_calls_it(profiles, reported, name)
 
 
 @pytest.mark.parametrize(
-    "reported", ["NVIDIA L40S", "NVIDIA GeForce RTX 5070 Ti Laptop GPU", "NVIDIA GeForce RTX 4070 Ti SUPER", "Apple M1 Pro GPU", ""]
+    "reported",
+    [
+        "NVIDIA A30",
+        "NVIDIA A10M",
+        "NVIDIA GeForce RTX 4090 Laptop GPU",
+        "NVIDIA GeForce RTX 4090 D",
+        "NVIDIA GeForce RTX 3090 Ti",
+        "NVIDIA GeForce RTX 5070 Ti Laptop GPU",
+        "NVIDIA GeForce RTX 4070 Ti SUPER",
+        "Apple M1 Pro GPU",
+        "",
+    ],
 )
 def test_a_similar_name_is_another_device(profiles, reported):
     assert find_profile(reported, profiles) is None

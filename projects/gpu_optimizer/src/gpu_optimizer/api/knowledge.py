@@ -13,6 +13,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpu_optimizer.costing import PriceBook, known_machines
+from gpu_optimizer.costing.prices import MAX_AGE_DAYS
 from gpu_optimizer.errors import ModelSpecError
 
 
@@ -61,6 +62,7 @@ class PriceList(BaseModel):
 
     items: list[PriceView]
     refused: int = Field(description="Prices that are too old to be used.")
+    notes: list[str] = Field(description="What to know about their age, and what to do about it.")
 
 
 @cache
@@ -107,13 +109,13 @@ def knowledge_router(price_file: Path | None) -> APIRouter:
         region: Annotated[str | None, Query(max_length=60, description="Part of the region's name.")] = None,
         min_memory_gib: Annotated[float, Query(ge=0, le=65536, description="Memory of one GPU, or of the host without one.")] = 0,
         spot: Annotated[bool, Query(description="Also machines that can be taken away.")] = False,
-        allow_old: Annotated[bool, Query(description="Also prices that are older than 90 days.")] = False,
+        allow_old: Annotated[bool, Query(description=f"Also prices that are older than {MAX_AGE_DAYS} days.")] = False,
     ) -> PriceList:
         """Machines by the hour, cheapest first, with the day and the source of each price."""
         book = PriceBook.load(price_file, allow_old=allow_old)
         found = book.select(
             gpu=gpu, provider=provider, region=region, spot=None if spot else False, min_memory_bytes=round(min_memory_gib * 2**30)
         )
-        return PriceList(items=[PriceView(**price.to_dict()) for price in found], refused=len(book.refused))
+        return PriceList(items=[PriceView(**price.to_dict()) for price in found], refused=len(book.refused), notes=list(book.notes()))
 
     return router

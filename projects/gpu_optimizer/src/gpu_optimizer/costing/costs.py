@@ -212,25 +212,26 @@ def cheapest(
     Raises:
         PriceError: Nothing fits (the largest machine is named), or an argument makes no sense.
     """
-    _positive(
-        memory_bytes=memory_bytes, top=top, **{k: v for k, v in (("batch_size", batch_size), ("examples", examples)) if v is not None}
-    )
-    known = known_machines() if machines is None else machines
-    origin = known.get(source) if isinstance(source, str) else source
-    if isinstance(source, str) and origin is None:
-        raise PriceError(f"source: no machine {source!r} is known; there are {', '.join(known) or 'none'}")
-    if time_s is not None and origin is None:
-        raise PriceError("time_s needs source=, the machine it was measured on or predicted for")
-    if examples is not None and batch_size is None:
-        raise PriceError("examples needs batch_size=")
+    _check_question(memory_bytes, top, batch_size, examples)
+    clock = _Clock.of(time_s, source, measured, machines, precision, flops, traffic_bytes)
     offers = [*book.select(spot=spot, provider=provider, region=region), *(machine.price(book.today) for machine in own)]
-    fitting = [offer for offer in offers if _usable_bytes(offer) >= memory_bytes]
-    if not fitting:
-        raise PriceError(_nothing_fits(offers, memory_bytes, len(book.refused)))
-    clock = _Clock(time_s, origin, measured or {}, known, precision, flops, traffic_bytes)
-    rows = [_cost(offer, clock, per_gpu, batch_size, examples) for offer in fitting]
+    rows = [_cost(offer, clock, per_gpu, batch_size, examples) for offer in _fitting(offers, memory_bytes, book)]
     rows.sort(key=lambda row: (math.inf if row.step_usd is None else row.step_usd.value, row.usd_per_hour, row.price.name))
     return CostTable(rows=tuple(rows[:top]), memory_bytes=memory_bytes, fitting=len(rows), notes=_notes(rows, book))
+
+
+def _check_question(memory_bytes: int, top: int, batch_size: int | None, examples: int | None) -> None:
+    _positive(memory_bytes=memory_bytes, top=top)
+    _positive(**{name: number for name, number in (("batch_size", batch_size), ("examples", examples)) if number is not None})
+    if examples is not None and batch_size is None:
+        raise PriceError("examples needs batch_size=")
+
+
+def _fitting(offers: Sequence[Price], memory_bytes: int, book: PriceBook) -> list[Price]:
+    found = [offer for offer in offers if _usable_bytes(offer) >= memory_bytes]
+    if not found:
+        raise PriceError(_nothing_fits(offers, memory_bytes, book))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,9 +246,33 @@ class _Clock:
     flops: float | None
     traffic_bytes: float | None
 
+    @classmethod
+    def of(
+        cls,
+        time_s: Amount | float | Sequence[float] | None,
+        source: MachineProfile | str | None,
+        measured: Mapping[str, Amount | float] | None,
+        machines: Mapping[str, MachineProfile] | None,
+        precision: Precision,
+        flops: float | None,
+        traffic_bytes: float | None,
+    ) -> _Clock:
+        """From what people pass: machines by short name, known ones by default.
+
+        Raises:
+            PriceError: `source` is not known, or a time has none.
+        """
+        known = known_machines() if machines is None else machines
+        origin = known.get(source) if isinstance(source, str) else source
+        if isinstance(source, str) and origin is None:
+            raise PriceError(f"source: no machine {source!r} is known; there are {', '.join(known) or 'none'}")
+        if time_s is not None and origin is None:
+            raise PriceError("time_s needs source=, the machine it was measured on or predicted for")
+        return cls(time_s, origin, measured or {}, known, precision, flops, traffic_bytes)
+
     def on(self, offer: Price) -> tuple[Amount | None, bool, str]:
         """Time, whether it is an estimate, and what it rests on."""
-        target = machine_for(offer.gpu or offer.instance, self.machines)
+        target = machine_for(offer.gpu or offer.instance, self.machines, memory_gib=offer.gpu_memory_gib)
         short = next((name for name, machine in self.machines.items() if machine == target), None)
         for name in (offer.instance, offer.gpu, short):
             if name and name in self.measured:
@@ -303,24 +328,22 @@ def _notes(rows: Sequence[MachineCost], book: PriceBook) -> tuple[str, ...]:
             f"{len(untimed)} offers rank last because the speed of {', '.join(kinds)} is not known; the cheapest of them is "
             f"{least.price.name} at {Amount(least.usd_per_hour).text('$')} an hour. Give measured= times for them."
         )
-    if book.refused:
-        notes.append(f"{len(book.refused)} offers are left out because their prices are older than {book.max_age_days} days.")
-    return tuple(notes)
+    return (*notes, *book.notes())
 
 
 def _usable_bytes(offer: Price) -> int:
     return round((offer.device_memory_bytes or 0) * USABLE_SHARE)
 
 
-def _nothing_fits(offers: Sequence[Price], memory_bytes: int, refused: int) -> str:
+def _nothing_fits(offers: Sequence[Price], memory_bytes: int, book: PriceBook) -> str:
     wanted = f"no machine gives a program {memory_bytes / 2**30:.1f} GiB on one device"
+    left_out = "".join(f". {note}" for note in book.notes() if book.refused)
     if not offers:
-        old = f" ({refused} offers are too old to be used)" if refused else ""
-        return f"{wanted}: no offer fits the filters{old}; loosen provider, region or spot"
+        return f"{wanted}: no offer fits the filters; loosen provider, region or spot{left_out}"
     largest = max(offers, key=_usable_bytes)
     return (
         f"{wanted}; the largest is {largest.name} with {_usable_bytes(largest) / 2**30:.1f} GiB. "
-        "Plan for that budget (checkpointing, offloading, a smaller batch)"
+        f"Plan for that budget (checkpointing, offloading, a smaller batch){left_out}"
     )
 
 

@@ -36,8 +36,18 @@ COLUMNS = (
     "date",
     "source",
 )
+# Said wherever prices are too old, on the command line, over HTTP and in Python.
+_NEWER = (
+    "import a newer catalogue (gpu_optimizer.costing.read_gpuhunt or read_skypilot, then PriceBook.save) and name its file "
+    "(path=, --prices, the service's price_file)"
+)
 _OPTIONAL = frozenset({"region", "gpu", "gpu_memory_gib", "vcpus", "memory_gib"})
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+
+
+def current_day() -> date:
+    """The day from which the age of prices counts, in UTC."""
+    return datetime.now(UTC).date()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +206,7 @@ class PriceBook:
         """
         if max_age_days < 0:
             raise PriceError(f"max_age_days: expected 0 or more, got {max_age_days}")
-        day = today or datetime.now(UTC).date()
+        day = today or current_day()
         newest: dict[tuple[Any, ...], Price] = {}
         for row in rows:
             if row.date > day + timedelta(days=1):
@@ -209,10 +219,27 @@ class PriceBook:
         if newest and not fresh:
             last = max(row.date for row in refused)
             raise PriceError(
-                f"all {len(refused)} prices are older than {max_age_days} days, the newest is of {last}; import a newer list "
-                "(gpu_optimizer.costing.read_gpuhunt, read_skypilot), raise max_age_days or pass allow_old=True"
+                f"all {len(refused)} prices are older than {max_age_days} days, the newest is of {last}; {_NEWER}, or use the old "
+                "prices all the same (allow_old=True, --allow-old, ?allow_old=true)"
             )
         return cls(prices=fresh, refused=refused, today=day, max_age_days=max_age_days)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know about the age of the prices, and what to do about it; nothing while all are young."""
+        found = []
+        if self.refused:
+            last = max(row.date for row in self.refused)
+            found.append(
+                f"{len(self.refused)} offers are left out because their prices are older than {self.max_age_days} days, the newest of "
+                f"them of {last}; {_NEWER}, or use them all the same (allow_old=True, --allow-old, ?allow_old=true)."
+            )
+        old = [row.date for row in self.prices if row.age_days(self.today) > self.max_age_days]
+        if old:
+            found.append(
+                f"{len(old)} of these prices are older than {self.max_age_days} days, the oldest of {min(old)}: machines may cost "
+                f"something else today. To be sure, {_NEWER}."
+            )
+        return tuple(found)
 
     def select(
         self,

@@ -17,24 +17,48 @@ from gpu_optimizer.costing.amounts import Amount
 from gpu_optimizer.errors import PriceError
 from shared_utils.devices import MachineProfile, find_profile
 
-Precision = Literal["fp32", "bf16", "fp16"]
-# What price lists call GPUs, without signs, to the short names of config/machines.yml. A bare "H100" is the slower one.
-_ALIASES = {
-    "l4": "l4",
-    "t4": "t4",
-    "t4g": "t4",
-    "h100": "h100-pcie",
-    "h10080gb": "h100-pcie",
-    "h100pcie": "h100-pcie",
-    "h100sxm": "h100-sxm",
-    "h100sxm5": "h100-sxm",
-    "h10080gbhbm3": "h100-sxm",
-    "h200": "h200-sxm",
-    "h200sxm": "h200-sxm",
-    "h200sxm5": "h200-sxm",
-    "rtx3070ti": "rtx-3070-ti",
-    "rtx4070ti": "rtx-4070-ti",
-    "rtx5070ti": "rtx-5070-ti",
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+# What price lists call GPUs, without signs, to the short names of config/machines.yml. Where a name leaves the size or the
+# form open, all that it may be stand there, the slower ones first.
+_ALIASES: dict[str, tuple[str, ...]] = {
+    "a10": ("a10",),
+    "a100": ("a100-pcie-40gb", "a100-pcie-80gb"),
+    "a10040gb": ("a100-pcie-40gb",),
+    "a10080gb": ("a100-pcie-80gb",),
+    "a100pcie": ("a100-pcie-40gb", "a100-pcie-80gb"),
+    "a100sxm": ("a100-sxm-40gb", "a100-sxm-80gb"),
+    "a100sxm4": ("a100-sxm-40gb", "a100-sxm-80gb"),
+    "a10g": ("a10g",),
+    "a40": ("a40",),
+    "a6000": ("rtx-a6000",),
+    "h100": ("h100-pcie",),
+    "h10080gb": ("h100-pcie",),
+    "h10080gbhbm3": ("h100-sxm",),
+    "h100nvl": ("h100-nvl",),
+    "h100pcie": ("h100-pcie",),
+    "h100sxm": ("h100-sxm",),
+    "h100sxm5": ("h100-sxm",),
+    "h200": ("h200-sxm",),
+    "h200nvl": ("h200-nvl",),
+    "h200sxm": ("h200-sxm",),
+    "h200sxm5": ("h200-sxm",),
+    "l4": ("l4",),
+    "l40": ("l40",),
+    "l40s": ("l40s",),
+    "rtx3070ti": ("rtx-3070-ti",),
+    "rtx3090": ("rtx-3090",),
+    "rtx4070ti": ("rtx-4070-ti",),
+    "rtx4090": ("rtx-4090",),
+    "rtx5070ti": ("rtx-5070-ti",),
+    "rtx5090": ("rtx-5090",),
+    "rtx6000ada": ("rtx-6000-ada",),
+    "rtxa6000": ("rtx-a6000",),
+    "t4": ("t4",),
+    "t4g": ("t4",),
+    "v100": ("v100-pcie-16gb", "v100-pcie-32gb"),
+    "v10032gb": ("v100-pcie-32gb",),
+    "v100pcie": ("v100-pcie-16gb", "v100-pcie-32gb"),
+    "v100sxm2": ("v100-sxm2-16gb", "v100-sxm2-32gb"),
 }
 
 
@@ -51,18 +75,25 @@ class ScaledTime:
     basis: str
 
 
-def machine_for(gpu: str, machines: Mapping[str, MachineProfile]) -> MachineProfile | None:
+def machine_for(gpu: str, machines: Mapping[str, MachineProfile], *, memory_gib: float | None = None) -> MachineProfile | None:
     """The figures of a GPU by the name a price list or a driver gives it; None when they are not known.
+
+    Args:
+        gpu: Its name.
+        machines: Figures by short name.
+        memory_gib: Its memory, which tells GPUs of one name apart; without it the smaller one is meant.
 
     Example:
         >>> from gpu_optimizer.costing.resources import known_machines
         >>> machine_for("NVIDIA H100-SXM", known_machines()).name
         'NVIDIA H100 SXM5 80 GB'
+        >>> machine_for("A100 SXM", known_machines(), memory_gib=80).name
+        'NVIDIA A100 SXM4 80 GB'
     """
-    plain = re.sub(r"[^a-z0-9]", "", gpu.lower().replace("nvidia", "").replace("tesla", "").replace("geforce", ""))
-    short = _ALIASES.get(plain)
-    if short is not None and short in machines:
-        return machines[short]
+    plain = re.sub(r"[^a-z0-9]", "", re.sub("nvidia|tesla|geforce", "", gpu.lower()))
+    fitting = [machines[short] for short in _ALIASES.get(plain, ()) if short in machines]
+    if fitting:
+        return fitting[0] if memory_gib is None else min(fitting, key=lambda machine: abs(machine.memory_gib - memory_gib))
     return machines.get(gpu) or find_profile(gpu, machines)
 
 
@@ -81,7 +112,8 @@ def scale_time(
         time_s: Time on `source`, measured or predicted.
         source: Machine it holds for.
         target: Machine it is wanted for.
-        precision: Number format; bf16 runs at the rate of fp16.
+        precision: Number format. "tf32" is fp32 with matrices rounded for the matrix units; a machine without that
+            computes it as fp32, at the rate of fp32.
         flops: Floating point operations of the work; with `traffic_bytes` the best guess is exact roofline, without it
             is the geometric mean of the bounds.
         traffic_bytes: Bytes that it moves to and from memory.
@@ -120,9 +152,15 @@ def scale_time(
 
 
 def _rate(machine: MachineProfile, precision: Precision) -> float:
-    rate = machine.fp32_tflops if precision == "fp32" else machine.fp16_tflops
+    rates = {
+        "fp32": machine.fp32_tflops,
+        "tf32": machine.tf32_tflops or machine.fp32_tflops,
+        "bf16": machine.bf16_tflops,
+        "fp16": machine.fp16_tflops,
+    }
+    rate = rates[precision]
     if rate is None:
-        raise PriceError(f"the {precision} rate of {machine.name} is not known (config/machines.yml)")
+        raise PriceError(f"the {precision} rate of {machine.name} is not known, or it has none (config/machines.yml)")
     return rate * 1e12
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,17 @@ class MachineProfile(BaseModel):
     memory_gib: float = Field(gt=0, description="Memory in GiB; for shared memory, the whole of the stated configuration.")
     bandwidth_gb_per_s: float = Field(gt=0, description="Peak memory bandwidth, 10^9 bytes per second.")
     fp32_tflops: float | None = Field(None, gt=0, description="Peak fp32, 10^12 operations per second; null where nobody states it.")
+    tf32_tflops: float | None = Field(None, gt=0, description="Peak dense tf32; null where there is none, or nobody states it.")
+    bf16_tflops: float | None = Field(None, gt=0, description="Peak dense bf16 with fp32 accumulation; null as above.")
     fp16_tflops: float | None = Field(
         None, gt=0, description="Peak dense fp16 with fp32 accumulation, matrix units where there are any; null as above."
     )
     int8_tops: float | None = Field(None, gt=0, description="Peak dense int8, 10^12 operations per second; null as above.")
     power_w: float | None = Field(None, gt=0, description="Rated power in W.")
+    pcie_generation: int | None = Field(None, ge=1, description="Of the link to the host; null where there is none or another.")
     matches: tuple[str, ...] = Field((), description="Regular expressions for the names under which drivers report it.")
     source: str = Field(min_length=1, description="Where the figures are from.")
+    looked_up: date | None = Field(None, description="Day on which the figures were looked up.")
     notes: str = Field("", description="What a reader should know.")
 
     @field_validator("matches")

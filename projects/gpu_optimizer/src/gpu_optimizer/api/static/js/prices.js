@@ -21,15 +21,21 @@ async function load(form) {
   if (fields.get("gpu").trim()) query.set("gpu", fields.get("gpu").trim());
   if (Number(fields.get("memory")) > 0) query.set("min_memory_gib", fields.get("memory"));
   if (fields.get("spot")) query.set("spot", "true");
+  if (fields.get("old")) query.set("allow_old", "true");
   try {
     const found = await get(`/v1/prices?${query}`);
     if (mine !== newest) return;
     showProblem(byId("price-problem"), null);
+    byId("price-notes").replaceChildren(...found.notes.map((note) => el("p", { class: "note", text: note })));
     byId("prices").replaceChildren(...found.items.map(row));
     byId("prices-empty").hidden = found.items.length > 0;
     setText(byId("prices-empty"), found.items.length ? "" : "No price fits.");
   } catch (error) {
-    if (mine === newest) showProblem(byId("price-problem"), error);
+    if (mine !== newest) return;
+    // What is no longer true is not left standing below the problem.
+    for (const id of ["price-notes", "prices"]) byId(id).replaceChildren();
+    byId("prices-empty").hidden = true;
+    showProblem(byId("price-problem"), error);
   }
 }
 
