@@ -10,9 +10,11 @@ from pose_analyzer.reporting import summary_table
 from shared_utils import Event, EventType, Session
 
 
-def shown(*events: Event) -> str:
+def shown(*events: Event, reference: str | None = None) -> str:
     out = StringIO()
-    Console(file=out, width=120, no_color=True).print(summary_table(Session(source="clip.mp4", frames=30, duration_s=4.0, events=events)))
+    settings = {"exercise": {"name": "squat", "reference": reference}}
+    session = Session(source="clip.mp4", frames=30, duration_s=4.0, events=events, settings=settings)
+    Console(file=out, width=120, no_color=True).print(summary_table(session))
     return out.getvalue()
 
 
@@ -32,3 +34,11 @@ def test_without_form_there_is_no_word_of_it():
     text = shown(rep(1), rep(2))
     assert "form" not in text
     assert "better" not in text
+
+
+def test_low_scores_without_a_fault_are_explained_by_the_reference():
+    low = [rep(1, form_score=38.0), rep(2, form_score=36.0), rep(3, form_score=None)]
+    assert "form 37 of 100 without a fault" in shown(*low)
+    assert "without a fault" not in shown(*low, reference="coach.json")
+    assert "without a fault" not in shown(*low, Event(EventType.FORM_DEVIATION, "s", 1, 1, 2, value=11, message="Left knee caves in"))
+    assert "without a fault" not in shown(rep(1, form_score=80.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import median
 from typing import TYPE_CHECKING
 
 from pose_analyzer.reporting.files import people_summary
@@ -13,6 +14,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _REPETITIONS = (EventType.REP_COMPLETED, EventType.REP_PARTIAL, EventType.REP_ABANDONED, EventType.HOLD_COMPLETED)
+
+_LOW_SCORE = 60.0
+_OTHER_STYLE = (
+    "form {score:.0f} of 100 without a fault: these repetitions differ from the reference that comes with the package, a drawn athlete's; "
+    "`pose-analyzer reference build {exercise} --from CLIP` makes one of your own"
+)
 
 
 def summary_table(session: Session) -> RenderableType:
@@ -34,10 +41,22 @@ def summary_table(session: Session) -> RenderableType:
         parts.append(_repetition_table(session, repetitions))
     if advice := session.events_of(EventType.FORM_DEVIATION, EventType.CAMERA_MISPLACED):
         parts.append(_advice_table(advice))
+    if (scores := _unexplained(session, repetitions)) is not None:
+        parts.append(Text(_OTHER_STYLE.format(score=scores, exercise=exercise_of(session) or "NAME"), style="dim"))
     if people and (len(people) > 1 or not repetitions):
         parts.append(_people_table(people))
     parts.extend(Text(f"note: {note}", style="yellow") for note in session.notes)
     return Group(*parts)
+
+
+def _unexplained(session: Session, repetitions: tuple[Event, ...]) -> float | None:
+    """The median score if it is low, nothing was found fault with, and the reference is not the user's own."""
+    given = [e.data.get("form_score") for e in repetitions]
+    scores = [float(v) for v in given if isinstance(v, int | float) and math.isfinite(v)]
+    own = session.settings.get("exercise", {}).get("reference") is not None
+    if not scores or own or session.events_of(EventType.FORM_DEVIATION) or median(scores) >= _LOW_SCORE:
+        return None
+    return median(scores)
 
 
 def _repetition_table(session: Session, events: tuple[Event, ...]) -> RenderableType:
