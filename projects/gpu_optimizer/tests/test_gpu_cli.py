@@ -172,6 +172,16 @@ def test_tables_name_the_model_and_its_peak_and_files_are_written(own_model, tmp
     assert "<html" in files[2].read_text()
 
 
+def test_an_estimate_says_whether_a_gpu_has_room_for_more_than_the_tensors(own_model):
+    found = json.loads(run("estimate", own_model, "--memory", "1GiB", "--json").stdout)
+    need = found["device_need"]
+    assert need["fits"]
+    assert need["total_bytes"] > need["reserved_bytes"] + need["context_bytes"] > found["peak_bytes"]
+    tight = run("estimate", own_model, "--memory", "128MiB")  # room for the tensors, none for the CUDA context
+    assert tight.exit_code == 1
+    assert "does not fit into 128.0 MiB" in tight.output
+
+
 def test_benchmarks_are_listed_and_run_with_their_own_words(tmp_path, monkeypatch, capfd):
     from gpu_optimizer.cli import bench
 
@@ -222,6 +232,7 @@ def test_cost_names_the_cheapest_machine_that_fits():
         (("estimate", "my_models:none"), "name a function"),
         (("estimate", "no_such_module:f"), "give a module"),
         (("estimate", "missing.json"), "cannot be read"),
+        (("estimate", "mlp", "--for", "cpu", "--memory", "1GiB"), "leave out --for cpu"),
         (("batch-size", "my_models:small"), "pass --budget"),
         (("plan", "my_models:small", "--budget", "many"), "budget"),
         (("plan", "my_models:small", "--budget", "1GiB", "--machine", "abacus"), "there is no machine 'abacus'"),

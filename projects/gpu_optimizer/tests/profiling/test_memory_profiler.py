@@ -98,6 +98,18 @@ def test_the_table_names_peak_owners_and_modules(profile: MemoryProfile) -> None
     assert f"in the {profile.peak_phase} of step {profile.peak_step + 1}" in text
 
 
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_names_of_tensors_and_modules_are_whole_however_narrow_the_terminal(profile: MemoryProfile, width: int) -> None:
+    console = Console(width=width)
+    with console.capture() as shown:
+        console.print(profile.table(depth=9, lines=5))
+    lines = shown.get().splitlines()
+    for name in [*(life.name for life in profile.owners_at_peak[:5]), *(cost.name for cost in profile.modules if cost.calls)]:
+        assert any(name in line for line in lines), name
+    assert max(map(len, lines)) <= width
+    assert ("no room for" in shown.get()) == (width < 120)
+
+
 def test_the_picture_is_a_png_with_every_category_in_its_colour(profile: MemoryProfile, tmp_path: Path) -> None:
     from matplotlib.image import imread
 

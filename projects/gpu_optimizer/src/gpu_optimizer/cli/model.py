@@ -25,7 +25,7 @@ from gpu_optimizer.cli.common import (
 from gpu_optimizer.errors import ModelSpecError
 
 if TYPE_CHECKING:
-    from gpu_optimizer.profiling import MemoryProfile
+    from gpu_optimizer.profiling import DeviceNeed, MemoryProfile
     from gpu_optimizer.steps import TrainingStep
 
 SaveOption = Annotated[Path | None, typer.Option(help="Write the whole profile as JSON.")]
@@ -70,18 +70,27 @@ def estimate(
     optimizer: OptimizerOption = "adamw",
     accumulation: AccumulationOption = 1,
     target: Annotated[Literal["cpu", "cuda"], typer.Option("--for", help="Kind of device that it is for.")] = "cuda",
+    memory: Annotated[str | None, typer.Option(help="Free memory of a GPU, such as 12GiB: does it fit? Exit code 1 if not.")] = None,
     save: SaveOption = None,
     plot: PlotOption = None,
     html: HtmlOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """What a training step would need: nothing runs, no memory is taken, no weights are loaded."""
+    from gpu_optimizer.planning import parse_bytes
+
+    if memory is not None and target != "cuda":
+        raise ModelSpecError("--memory: the allowances are those of a GPU; leave out --for cpu, or compare with the peak yourself")
+    there = None if memory is None else parse_bytes(memory)
     with working(f"following a step of {model}"):
         step = load_step(model, batch=batch, precision=precision, optimizer=optimizer, accumulation=accumulation)
-        from gpu_optimizer.profiling import estimate_step
+        from gpu_optimizer.profiling import device_need, estimate_step
 
         found = estimate_step(step, target=target)
-    _tell(found, step, model, _Files(save, plot, html), as_json)
+        need = device_need(found) if target == "cuda" else None
+    _tell(found, step, model, _Files(save, plot, html), as_json, need=need, memory_bytes=there)
+    if need is not None and there is not None and not need.fits(there):
+        raise typer.Exit(1)
 
 
 def profile(
@@ -188,13 +197,27 @@ def _require_device(device: str) -> None:
             raise ModelSpecError("--device cuda: torch sees no GPU here (`gpu-optimizer report` says why); use cpu, or `estimate`")
 
 
-def _tell(found: MemoryProfile, step: TrainingStep, name: str, files: _Files, as_json: bool) -> None:
+def _tell(
+    found: MemoryProfile,
+    step: TrainingStep,
+    name: str,
+    files: _Files,
+    as_json: bool,
+    *,
+    need: DeviceNeed | None = None,
+    memory_bytes: int | None = None,
+) -> None:
     from gpu_optimizer.api.summaries import profile_summary
 
     for path, write in ((files.save, found.save), (files.plot, found.plot), (files.html, found.html)):
         if path is not None:
             write(path)
     if as_json:
-        print_json(profile_summary(found, step, name=name))
-    else:
-        show(f"[bold]{name}[/bold]", found.table())
+        fits = {} if need is None or memory_bytes is None else {"fits": need.fits(memory_bytes)}
+        print_json(profile_summary(found, step, name=name) | ({} if need is None else {"device_need": need.to_dict() | fits}))
+        return
+    show(f"[bold]{name}[/bold]", found.table())
+    if need is not None:
+        show(str(need))
+    if need is not None and memory_bytes is not None:
+        show(f"it {'fits' if need.fits(memory_bytes) else 'does not fit'} into {gib(memory_bytes)}")

@@ -12,6 +12,7 @@ from gpu_optimizer.lazy_names import lazy_names
 if TYPE_CHECKING:
     from gpu_optimizer.profiling.allocator import AllocatorSimulator, AllocatorStats
     from gpu_optimizer.profiling.allocator_settings import AllocatorSettings
+    from gpu_optimizer.profiling.capacity import DeviceNeed, device_need
     from gpu_optimizer.profiling.cuda_analyzer import FragmentationReport, analyze_snapshot, capture, record_history
     from gpu_optimizer.profiling.estimate import estimate_inference, estimate_step
     from gpu_optimizer.profiling.measure import measure_step
@@ -27,6 +28,7 @@ _HOME = {
     "AllocatorStats": "allocator",
     "FragmentationReport": "cuda_analyzer",
     "Comparison": "memory_profiler",
+    "DeviceNeed": "capacity",
     "MemoryProfile": "profile",
     "MemoryProfiler": "memory_profiler",
     "Watched": "memory_profiler",
@@ -41,6 +43,7 @@ _HOME = {
     "TensorLife": "profile",
     "analyze_snapshot": "cuda_analyzer",
     "capture": "cuda_analyzer",
+    "device_need": "capacity",
     "estimate_inference": "estimate",
     "estimate_step": "estimate",
     "load_snapshot": "snapshots",
@@ -58,6 +61,7 @@ __all__ = [
     "AllocatorSimulator",
     "AllocatorStats",
     "Comparison",
+    "DeviceNeed",
     "FragmentationReport",
     "MemoryProfile",
     "MemoryProfiler",
@@ -73,6 +77,7 @@ __all__ = [
     "Watched",
     "analyze_snapshot",
     "capture",
+    "device_need",
     "estimate_inference",
     "estimate_step",
     "load_snapshot",

@@ -25,7 +25,8 @@ GRANULE_BYTES = {"cuda": 512, "cpu": 1}
 """What allocations are rounded up to: c10's CUDA allocator hands out multiples of 512 bytes, malloc is asked for the exact size."""
 
 _CUDA_NOTE = (
-    "cuBLAS's work spaces are counted; cuDNN's, which depend on the algorithms it picks, and what its recurrent layers keep, are not"
+    "cuBLAS's work spaces are counted; cuDNN's, which depend on the algorithms it picks, and what its recurrent layers keep, are not: "
+    "device_need() allows for them, for what the allocator reserves, and for the CUDA context"
 )
 
 Target = Literal["cpu", "cuda"]
@@ -160,6 +161,7 @@ def finished_profile(tracker: Tracker, step: TrainingStep, **rest: Any) -> Memor
         batch_size=step.sample.batch_size if any(tensor.dim() for tensor in step.sample.tensors()) else 1,
         lives=lives,
         spans=tuple(tracker.spans),
+        convolution_bytes=tracker.convolution_bytes,
     )
 
 

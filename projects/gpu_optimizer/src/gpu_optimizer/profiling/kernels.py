@@ -22,6 +22,8 @@ _RNN_ALIGNMENT_BYTES = 9216
 _LARGEST_DEPTHWISE = 3
 _ROW_BYTES = 32768
 _LARGE_WORKSPACES = (9, 10, 12)
+CUBLAS = "cuBLAS"
+"""What stands in the place of the operator for cuBLAS's work spaces."""
 PRODUCTS = frozenset({"aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm"})
 """Operators that cuBLAS carries out on CUDA."""
 
@@ -51,17 +53,29 @@ def hidden_bytes(operator: str, args: Sequence[Any], output: Any) -> dict[int, i
     return {3: _rnn_kept(args[0], args[2].shape[1])}
 
 
-def cublas_bytes() -> int:
+def cublas_bytes(capability: tuple[int, int] | None = None) -> int:
     """What torch gives to cuBLAS with the first product of each thread, for good (ATen/cuda/CublasHandlePool.cpp).
 
-    32 MiB on Hopper and Blackwell, 8.1 MiB before; without a device at hand the answer is for the older ones.
-    `CUBLAS_WORKSPACE_CONFIG` overrides it in the form `:KIB:COUNT`.
+    32 MiB on Hopper and Blackwell, 8.1 MiB before. `CUBLAS_WORKSPACE_CONFIG` overrides it in the form `:KIB:COUNT`.
+
+    Args:
+        capability: Compute capability; default: that of the device that is here, without one that of older ones.
     """
     chosen = re.findall(r":(\d+):(\d+)", os.environ.get("CUBLAS_WORKSPACE_CONFIG", ""))
     if chosen:
         return sum(int(size) * 1024 * int(count) for size, count in chosen)
-    major = torch.cuda.get_device_capability()[0] if torch.cuda.is_available() else 0
+    if capability is None:
+        capability = torch.cuda.get_device_capability() if torch.cuda.is_available() else (0, 0)
+    major = capability[0]
     return 32 * 2**20 if major in _LARGE_WORKSPACES else 8_519_680
+
+
+def convolution_operand_bytes(operator: str, args: Sequence[Any], output: Any) -> int:
+    """Bytes of everything that a convolution reads and writes, 0 for other operators: what cuDNN may copy for its kernels."""
+    if operator not in ("aten::convolution", "aten::convolution_backward"):
+        return 0
+    written = output if isinstance(output, tuple | list) else (output,)
+    return sum(_bytes(part) for part in (*args[:3], *written) if isinstance(part, torch.Tensor))
 
 
 def _convolution(args: Sequence[Any], output: torch.Tensor) -> int:

@@ -150,6 +150,7 @@ class MemoryProfile:
         peak_tick: When.
         scratch_bytes: Part of the peak that is in none of the lives: work space inside kernels, where it was measured.
         reserved_bytes: Most that the allocator took from the device, None where it was not measured.
+        convolution_bytes: What the largest convolution reads and writes, in an estimate for CUDA; see `device_need`.
         notes: What a reader should know.
     """
 
@@ -165,6 +166,7 @@ class MemoryProfile:
     peak_tick: int
     scratch_bytes: int = 0
     reserved_bytes: int | None = None
+    convolution_bytes: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -261,7 +263,7 @@ class MemoryProfile:
             ProfilingError: Something is missing or of another kind.
         """
         try:
-            values = {field.name: plain[field.name] for field in fields(cls)}
+            values = {field.name: plain[field.name] for field in fields(cls) if field.name in plain or field.name != "convolution_bytes"}
             values["lives"] = tuple(
                 TensorLife(**{**row, "shape": tuple(row["shape"]), "saved_by": tuple(row["saved_by"])}) for row in _rows(plain["lives"])
             )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -78,22 +80,42 @@ def _categories(profile: MemoryProfile) -> Table:
     return table
 
 
-def _owners(profile: MemoryProfile, lines: int) -> Table:
+def _owners(profile: MemoryProfile, lines: int) -> RenderableType:
     shown = profile.owners_at_peak[:lines]
     share = sum(life.size_bytes for life in shown) / profile.peak_bytes if profile.peak_bytes else 0.0
-    table = Table(title=f"the {len(shown)} largest of {len(profile.owners_at_peak)} tensors make {share:.0%} of the peak")
-    for title in OWNER_TITLES:
-        table.add_column(title, justify="right" if title == "size" else "left")
-    for life in shown:
-        table.add_row(*owner_cells(life))
-    return table
+    title = f"the {len(shown)} largest of {len(profile.owners_at_peak)} tensors make {share:.0%} of the peak"
+    return _Fitting(title, OWNER_TITLES, [owner_cells(life) for life in shown], numbers={"size"}, spare=("made by", "shape", "saved by"))
 
 
-def _modules(profile: MemoryProfile, depth: int) -> Table:
-    table = Table(title="modules")
-    for index, title in enumerate(MODULE_TITLES):
-        table.add_column(title, justify="left" if index < 2 else "right")
-    for cost in profile.modules:
-        if cost.depth <= depth and (cost.calls or cost.parameter_bytes):
-            table.add_row(*module_cells(cost))
-    return table
+def _modules(profile: MemoryProfile, depth: int) -> RenderableType:
+    rows = [module_cells(cost) for cost in profile.modules if cost.depth <= depth and (cost.calls or cost.parameter_bytes)]
+    spare = ("kind", "calls", "GFLOP", "outputs", "parameters")
+    return _Fitting("modules", MODULE_TITLES, rows, numbers=set(MODULE_TITLES[2:]), spare=spare)
+
+
+class _Fitting:
+    """A table that leaves columns out, in the order of `spare`, until what it keeps is wide enough to be read."""
+
+    def __init__(
+        self, title: str, titles: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: set[str], spare: Sequence[str]
+    ) -> None:
+        self._title, self._titles, self._rows, self._numbers, self._spare = title, titles, rows, numbers, spare
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        unlimited = options.update(width=100_000)
+        table = self._without(())
+        for count in range(len(self._spare) + 1):
+            table = self._without(self._spare[:count])
+            if Measurement.get(console, unlimited, table).maximum <= options.max_width:
+                break
+        yield table
+
+    def _without(self, left_out: Sequence[str]) -> Table:
+        kept = [index for index, title in enumerate(self._titles) if title not in left_out]
+        table = Table(title=self._title, caption=f"no room for: {', '.join(left_out)}" if left_out else None)
+        for index in kept:
+            title = self._titles[index]
+            table.add_column(title, justify="right" if title in self._numbers else "left", overflow="fold")
+        for row in self._rows:
+            table.add_row(*(row[index] for index in kept))
+        return table

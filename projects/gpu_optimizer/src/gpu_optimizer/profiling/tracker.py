@@ -26,7 +26,7 @@ from gpu_optimizer._torch_private import (
     storages_of,
     when_freed,
 )
-from gpu_optimizer.profiling.kernels import PRODUCTS, cublas_bytes, hidden_bytes, work_bytes
+from gpu_optimizer.profiling.kernels import CUBLAS, PRODUCTS, convolution_operand_bytes, cublas_bytes, hidden_bytes, work_bytes
 from gpu_optimizer.profiling.profile import Category, Phase, Span, TensorLife
 from gpu_optimizer.steps import tensors_in
 
@@ -98,6 +98,7 @@ class Tracker:
         self.step = 0
         self.window = -1
         self.tick = 0
+        self.convolution_bytes = 0
         self._names = names
         self._kinds = frozenset(kinds)
         self._work = work
@@ -158,8 +159,10 @@ class Tracker:
         made = [life for tensor in tensors_in(output) for life in self._record(tensor, name, self._stack)]
         if self._work == "cpu":
             self._add_work(name, args, output)
-        elif self._work == "cuda" and name in PRODUCTS:
-            self._add_workspace()
+        elif self._work == "cuda":
+            self.convolution_bytes = max(self.convolution_bytes, convolution_operand_bytes(name, args, output))
+            if name in PRODUCTS:
+                self._add_workspace()
         if self._stack:
             self._charge(used, operator_flops(operator, args, kwargs, output))
         elif in_backward():
@@ -196,7 +199,7 @@ class Tracker:
             self._workspaces.add(thread)
             self._set_phase(self._phase_now())
             size = cublas_bytes()
-            life = self._life(size, (size,), "uint8", "cuBLAS", ())
+            life = self._life(size, (size,), "uint8", CUBLAS, ())
             life.name, life.category = f"cuBLAS work space ({thread})", "temporaries"
             self.lives.append(life)
 
