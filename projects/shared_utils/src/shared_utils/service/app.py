@@ -19,6 +19,7 @@ from shared_utils.logging import get_logger
 from shared_utils.metrics import create_registry
 from shared_utils.service import problems
 from shared_utils.service.docs import CONTENT_SECURITY_POLICY, render_docs
+from shared_utils.service.lingering import LingerMiddleware
 from shared_utils.service.middleware import BodyLimitMiddleware, GuardMiddleware, OriginMiddleware, RequestMiddleware
 from shared_utils.service.problems import Problem
 from shared_utils.service.settings import ServiceSettings
@@ -108,6 +109,7 @@ def create_service(
             expose_headers=["X-Request-ID"],
         )
     app.add_middleware(RequestMiddleware, registry=app.state.registry, prefix=metrics_prefix)
+    app.add_middleware(LingerMiddleware)
     return app
 
 
