@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -230,3 +231,20 @@ def test_an_error_while_measuring_leaves_the_model_whole() -> None:
     with pytest.raises(RuntimeError, match="by design"):
         measure_step(TrainingStep.of(model, _rows(), loss=loss))
     assert all(torch.equal(parameter, value) for parameter, value in zip(model.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("own", [None, "3"])
+def test_the_profiler_is_told_to_be_silent_unless_somebody_set_its_level(own: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU it writes "ERROR ... gpuGetDeviceCount failed" to standard error at every measurement."""
+    monkeypatch.delenv("KINETO_LOG_LEVEL", raising=False)
+    if own is not None:
+        monkeypatch.setenv("KINETO_LOG_LEVEL", own)
+    seen: list[str | None] = []
+
+    def loss(output: torch.Tensor) -> torch.Tensor:
+        seen.append(os.environ.get("KINETO_LOG_LEVEL"))
+        return output.sum()
+
+    measure_step(TrainingStep.of(nn.Linear(2, 2), torch.ones(1, 2), loss=loss), steps=1)
+    assert seen[0] == (own or "99")
+    assert os.environ.get("KINETO_LOG_LEVEL") == own

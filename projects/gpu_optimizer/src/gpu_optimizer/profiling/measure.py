@@ -6,6 +6,7 @@ gives the lives. The model is afterwards what it was before, to the bit.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ def _run(step: TrainingStep, steps: int) -> None:
 
 def _cpu_truth(step: TrainingStep, steps: int) -> _Truth:
     step.model.zero_grad(set_to_none=True)
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with _quiet(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         _run(step, steps)
     changes = profiled_memory(profiler)
     if not changes:
@@ -146,6 +147,19 @@ def _cpu_truth(step: TrainingStep, steps: int) -> _Truth:
     if phase == "forward" and _within(when, profiled_ranges(profiler, _BACKWARD)):
         phase = "backward"
     return _Truth(above_bytes=max(int(live[top]), 0), step=max(len(begun) - 1, 0), phase=phase)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The profiler says nothing on standard error unless somebody asked for it: without a GPU it would tell of an ERROR each time."""
+    if "KINETO_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["KINETO_LOG_LEVEL"] = "99"
+    try:
+        yield
+    finally:
+        os.environ.pop("KINETO_LOG_LEVEL", None)
 
 
 def _within(when: int, ranges: list[tuple[int, int]]) -> bool:
