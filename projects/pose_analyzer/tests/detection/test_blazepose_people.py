@@ -10,6 +10,7 @@ import pytest
 from pose_analyzer.detection.blazepose.decode import Candidate, Landmarks
 from pose_analyzer.detection.blazepose.people import Finding, Person, Stream
 from pose_analyzer.detection.blazepose.regions import Region
+from shared_utils.skeletons import BLAZEPOSE_33
 
 WIDE = (640, 360)
 _BODY = np.random.default_rng(0).uniform(-0.5, 0.5, (33, 2)) * (60, 170)
@@ -184,7 +185,8 @@ def _upright(x: float, y: float, trunk_px: float) -> Landmarks:
     ("x", "y", "trunk_px", "people"),
     [
         (310, 170, 50, 1),  # a print on the shirt
-        (310, 170, 90, 2),  # somebody as large: one of the two is in front
+        (350, 170, 90, 2),  # somebody as large: one of the two is in front
+        (305, 178, 90, 1),  # hardly beside: the same body once more
         (420, 170, 50, 2),  # a child, or somebody farther away, beside
         (310, 20, 50, 2),  # somebody farther away, above the shoulder
     ],
@@ -197,3 +199,23 @@ def test_a_small_body_on_the_trunk_of_a_large_one_is_nobody(x, y, trunk_px, peop
     stream.start_frame(*WIDE)
     findings = [Finding(large, False, _upright(301, 180, 100)), Finding(Person(_candidate(x, y).region), True, _upright(x, y, trunk_px))]
     assert len(stream.end_frame(findings)) == people
+
+
+def test_a_newcomer_whose_limbs_all_lie_on_somebody_is_a_second_skeleton_of_them():
+    """Somebody lies along the x axis; a smaller skeleton with its trunk on the thighs, and one that holds an arm beside the body."""
+    lying = {"shoulder": 0.0, "elbow": 30.0, "wrist": 60.0, "hip": 100.0, "knee": 160.0, "ankle": 220.0, "heel": 225.0, "foot_index": 230.0}
+    on_legs = {part: 110.0 + 0.5 * x for part, x in lying.items()}
+
+    def body(at: dict[str, float], arm_px: float = 0.0) -> Landmarks:
+        posture = np.array([[at.get(name.split("_", 1)[-1], at["shoulder"] - 10.0), 0.0] for name in BLAZEPOSE_33.keypoints])
+        posture[BLAZEPOSE_33.indices(["left_elbow", "left_wrist"]), 1] = arm_px
+        return _landmarks(100.0, posture=posture)
+
+    for arm_px, people in ((0.0, 1), (60.0, 2)):
+        stream = Stream(max_people=3, search_frames=1)
+        stream.start_frame(*WIDE)
+        (followed,) = stream.newcomers([_candidate(150.0)])
+        stream.end_frame([Finding(followed, True, body(lying))])
+        stream.start_frame(*WIDE)
+        newcomer = Finding(Person(_candidate(260.0).region), True, body(on_legs, arm_px))
+        assert len(stream.end_frame([Finding(followed, False, body(lying)), newcomer])) == people

@@ -25,6 +25,10 @@ _SAME_CENTRE = 0.12
 _SAME_SIZE_RATIO = 1.5
 # A trunk this much smaller, with its middle on the larger one (and that share of its length around), would be behind it.
 _SMALLER, _AROUND = 0.75, 0.2
+# A newcomer of whose limbs that share lies on somebody's limbs, or that part of a trunk from them, is that person seen wrongly.
+_COVERED, _LIMB = 0.9, 0.2
+_BONES = np.stack([BLAZEPOSE_33.indices(list(edge)) for edge in BLAZEPOSE_33.edges])
+_LIMBS = BLAZEPOSE_33.indices([f"{side}_{p}" for side in ("left", "right") for p in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")])
 _TRUNK = BLAZEPOSE_33.indices(["left_shoulder", "right_shoulder", "left_hip", "right_hip"])
 
 
@@ -188,9 +192,25 @@ def _without_duplicates(findings: Sequence[Finding]) -> list[Finding]:
     order = sorted(range(len(findings)), key=lambda i: (findings[i].is_new, 0.0 if findings[i].is_new else findings[i].drift, i))
     kept: list[int] = []
     for i in order:
-        if not any(alike[i, j] > _SAME_PERSON_OKS for j in kept):
+        doubted = findings[i].is_new
+        if not any(alike[i, j] > _SAME_PERSON_OKS or (doubted and _is_covered(findings[i], findings[j])) for j in kept):
             kept.append(i)
     return [findings[i] for i in sorted(kept)]
+
+
+def _is_covered(newcomer: Finding, other: Finding) -> bool:
+    """Whether a newcomer lies on the limbs of somebody: a second skeleton of one body, such as one on the legs of who lies.
+
+    Who is hidden behind somebody is a newcomer when an arm or a leg comes out.
+    """
+    theirs = other.landmarks.xy_px
+    trunk = theirs[_TRUNK]
+    reach = _LIMB * float(np.hypot(*(trunk[:2].mean(0) - trunk[2:].mean(0))))
+    starts, along = theirs[_BONES[:, 0]], theirs[_BONES[:, 1]] - theirs[_BONES[:, 0]]
+    offsets = newcomer.landmarks.xy_px[_LIMBS][:, None] - starts
+    part = ((offsets * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-9)).clip(0, 1)
+    away = np.linalg.norm(offsets - part[..., None] * along, axis=-1)
+    return float((np.nan_to_num(away, nan=np.inf).min(1) < reach).mean()) >= _COVERED
 
 
 def _is_on(small: NDArray[np.floating], large: NDArray[np.floating]) -> bool:
