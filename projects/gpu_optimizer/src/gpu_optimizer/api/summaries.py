@@ -54,30 +54,8 @@ def profile_summary(profile: MemoryProfile, step: TrainingStep, *, name: str) ->
         "by_category_bytes": profile.by_category_at_peak,
         "phase_peaks_bytes": profile.phase_peaks_bytes,
         "base_bytes": profile.base_bytes,
-        "owners": [
-            {
-                "name": life.name,
-                "category": life.category,
-                "size_bytes": life.size_bytes,
-                "shape": list(life.shape),
-                "dtype": life.dtype,
-                "module": life.module,
-                "saved_by": list(life.saved_by),
-            }
-            for life in profile.owners_at_peak[:MOST_OWNERS]
-        ],
-        "modules": [
-            {
-                "name": module.name,
-                "kind": module.kind,
-                "depth": module.depth,
-                "parameter_bytes": module.parameter_bytes,
-                "saved_bytes": module.saved_bytes,
-                "output_bytes": module.output_bytes,
-                "forward_flops": module.forward_flops,
-            }
-            for module in modules
-        ],
+        "owners": [_picked(life, _OWNER) for life in profile.owners_at_peak[:MOST_OWNERS]],
+        "modules": [_picked(module, _MODULE) for module in modules],
         "timeline": {
             "phase": [moment.phase for moment in timeline],
             "step": [moment.step for moment in timeline],
@@ -85,6 +63,15 @@ def profile_summary(profile: MemoryProfile, step: TrainingStep, *, name: str) ->
         },
         "notes": list(profile.notes),
     }
+
+
+_OWNER = ("name", "category", "size_bytes", "shape", "dtype", "module", "saved_by")
+_MODULE = ("name", "kind", "depth", "parameter_bytes", "saved_bytes", "output_bytes", "forward_flops")
+
+
+def _picked(row: Any, names: Sequence[str]) -> dict[str, Any]:
+    values = {name: getattr(row, name) for name in names}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def report_summary(report: FragmentationReport) -> dict[str, Any]:

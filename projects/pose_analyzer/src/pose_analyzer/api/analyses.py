@@ -32,6 +32,7 @@ def analyses_router(jobs: JobManager) -> APIRouter:
         jobs: Runs the analyses; the application starts and stops it.
     """
     router = APIRouter(prefix="/v1/analyses", tags=["analyses"])
+    _add_creation(router, jobs)
     _add_orders(router, jobs)
     _add_files(router, jobs)
     _add_measurements(router, jobs)
@@ -40,27 +41,24 @@ def analyses_router(jobs: JobManager) -> APIRouter:
 
 
 # --- orders -------------------------------------------------------------------------------------------
-def _add_orders(router: APIRouter, jobs: JobManager) -> None:
-    @router.post(
-        "",
-        status_code=202,
-        response_model=AnalysisView,
-        openapi_extra={"requestBody": request_body()},
-        responses={
-            202: {"description": "Taken in.", "headers": {"Location": {"description": "Its address.", "schema": {"type": "string"}}}},
-            **problems(
-                s400="The upload broke off.",
-                s403="The address is on a host that is not listed (url_hosts).",
-                s408="The upload stood still.",
-                s413="Larger than allowed (max_upload_bytes).",
-                s415="Neither a form nor JSON, or the file is no video.",
-                s422="The request is not valid, or the recording cannot be decoded.",
-                s429="As many analyses wait as may (max_queued_jobs).",
-                s503="The recording cannot be looked at or kept just now.",
-                s507="The disk is full.",
-            ),
-        },
-    )
+_CREATED = {
+    202: {"description": "Taken in.", "headers": {"Location": {"description": "Its address.", "schema": {"type": "string"}}}},
+    **problems(
+        s400="The upload broke off.",
+        s403="The address is on a host that is not listed (url_hosts).",
+        s408="The upload stood still.",
+        s413="Larger than allowed (max_upload_bytes).",
+        s415="Neither a form nor JSON, or the file is no video.",
+        s422="The request is not valid, or the recording cannot be decoded.",
+        s429="As many analyses wait as may (max_queued_jobs).",
+        s503="The recording cannot be looked at or kept just now.",
+        s507="The disk is full.",
+    ),
+}
+
+
+def _add_creation(router: APIRouter, jobs: JobManager) -> None:
+    @router.post("", status_code=202, response_model=AnalysisView, openapi_extra={"requestBody": request_body()}, responses=_CREATED)
     async def create_analysis(request: Request) -> Response:
         """Analyse a recording: upload a file as a form, or name an address as JSON.
 
@@ -71,6 +69,8 @@ def _add_orders(router: APIRouter, jobs: JobManager) -> None:
         view = AnalysisView.of(record)
         return JSONResponse(view.model_dump(mode="json"), 202, {"Location": view.links.self})
 
+
+def _add_orders(router: APIRouter, jobs: JobManager) -> None:
     @router.get("", responses=problems(s422="The request is not valid."))
     async def list_analyses(
         state: Annotated[AnalysisState | None, Query(description="Only those in this state.")] = None,

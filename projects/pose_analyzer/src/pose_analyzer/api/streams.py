@@ -43,7 +43,13 @@ def streams_router(manager: StreamManager) -> APIRouter:
         manager: Whose streams they show.
     """
     router = APIRouter(prefix="/v1", tags=["streams"])
+    _add_streams(router, manager)
+    _add_events(router, manager)
+    _add_sockets(router, manager)
+    return router
 
+
+def _add_streams(router: APIRouter, manager: StreamManager) -> None:
     @router.post("/streams", status_code=201, responses={code: {"description": why} for code, why in _REFUSALS.items()})
     async def create_stream(body: StreamRequest, request: Request, response: Response) -> StreamView:
         """Start measuring a camera, a recording at its pace, or the demo. It begins at once; `state` tells what became of it."""
@@ -64,6 +70,13 @@ def streams_router(manager: StreamManager) -> APIRouter:
         """One stream as it is now."""
         return manager.get(stream_id).view()
 
+    @router.delete("/streams/{stream_id}", status_code=204, responses={404: {"description": "There is no such stream."}})
+    async def delete_stream(stream_id: str) -> None:
+        """Stop a stream and forget it."""
+        await manager.delete(stream_id)
+
+
+def _add_events(router: APIRouter, manager: StreamManager) -> None:
     @router.get("/streams/{stream_id}/events", responses={404: {"description": "There is no such stream."}})
     async def list_stream_events(
         stream_id: str,
@@ -80,11 +93,8 @@ def streams_router(manager: StreamManager) -> APIRouter:
         items = [EventView.model_validate(event) for _, event in found[:limit]]
         return StreamEventPage(items=items, next_cursor=str(found[limit][0]) if len(found) > limit else None)
 
-    @router.delete("/streams/{stream_id}", status_code=204, responses={404: {"description": "There is no such stream."}})
-    async def delete_stream(stream_id: str) -> None:
-        """Stop a stream and forget it."""
-        await manager.delete(stream_id)
 
+def _add_sockets(router: APIRouter, manager: StreamManager) -> None:
     @router.websocket("/streams/{stream_id}/live")
     async def watch_stream(
         socket: WebSocket,
@@ -102,8 +112,6 @@ def streams_router(manager: StreamManager) -> APIRouter:
     async def push_pictures(socket: WebSocket) -> None:
         """The client sends its own pictures and gets what was measured in them."""
         await manager.serve_pusher(socket)
-
-    return router
 
 
 _REFUSALS = {403: "The camera's host is not let in.", 404: "There is no such recording.", 429: "Too many streams run."}
