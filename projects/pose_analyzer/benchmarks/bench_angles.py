@@ -40,7 +40,7 @@ def accuracy_markdown(*, cache: Path | None = CACHE) -> str:
 def looks_markdown(*, cache: Path | None = CACHE) -> list[str]:
     """What `detection.looks` is worth: errors of the near side by joint, and cells of camera and size against MediaPipe's raw angles."""
     text = [
-        "### Looks",
+        "### Several looks",
         "",
         "The same scenes with `detection.looks`: near side, all cameras and sizes, the readings that MediaPipe gives too; degrees, median /",
         "95th percentile; then how many cells of azimuth and height are better / alike / worse than MediaPipe's raw angle with the most",
