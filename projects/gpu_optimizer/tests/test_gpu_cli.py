@@ -123,6 +123,9 @@ def small():
 
 def wrong():
     return 5
+
+def fails():
+    raise ValueError("no such data")
 """
 
 
@@ -231,6 +234,12 @@ def test_cost_names_the_cheapest_machine_that_fits():
         (("estimate", "my_models:wrong"), "expected (model, sample)"),
         (("estimate", "my_models:none"), "name a function"),
         (("estimate", "no_such_module:f"), "give a module"),
+        (("estimate", "my_models:fails"), "my_models:fails failed: ValueError: no such data (my_models.py:"),
+        (("profile", "my_models:fails", "--plot", "no_folder/p.png"), "no_folder/p.png cannot be written"),
+        (("profile", "my_models:fails", "--plot", "p.doc"), "ends in .png"),
+        (("estimate", "my_models:fails", "--save", "."), "cannot be written"),
+        (("plan", "my_models:fails", "--budget", "1GiB", "--save", "no_folder/p.json"), "cannot be written"),
+        (("fragmentation", "missing.pickle", "--plot", "p.txt"), "ends in .png"),
         (("estimate", "missing.json"), "cannot be read"),
         (("estimate", "mlp", "--for", "cpu", "--memory", "1GiB"), "leave out --for cpu"),
         (("batch-size", "my_models:small"), "pass --budget"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -106,6 +108,26 @@ def load_step(
     return build(found, batch=batch, device=device).replace(**changes)
 
 
+def check_writable(*paths: Path | None, pictures: Iterable[Path | None] = ()) -> None:
+    """Refuse files that could not be written afterwards, before anything is run for them.
+
+    Raises:
+        ModelSpecError: A folder is missing or not writable, the name is a folder's, or a picture's ending is not known.
+    """
+    for path in (*paths, *pictures):
+        if path is not None and (path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)):
+            raise ModelSpecError(f"{path} cannot be written; name a file in a folder that is there")
+    for path in pictures:
+        if path is not None and path.suffix.lower() not in (".png", ".svg", ".pdf"):
+            raise ModelSpecError(f"{path}: a picture ends in .png, .svg or .pdf")
+
+
+def _last_line(error: BaseException) -> str:
+    """Where in the user's own code it happened."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}"
+
+
 def _configuration(path: Path) -> Mapping[str, Any]:
     try:
         text = path.read_text("utf-8")
@@ -120,13 +142,16 @@ def _configuration(path: Path) -> Mapping[str, Any]:
 def _from_function(module: str, function: str, device: Device) -> TrainingStep:
     sys.path.insert(0, str(Path.cwd()))
     try:
-        made = getattr(import_module(module), function)()
-    except ImportError as error:
+        make = getattr(import_module(module), function, None)
+        made = None if make is None else make()
+    except ModuleNotFoundError as error:
         raise ModelSpecError(f"{module}:{function}: {error}; give a module that Python finds from here") from error
-    except AttributeError as error:
-        raise ModelSpecError(f"{module}:{function}: {error}; name a function that returns (model, sample) or a TrainingStep") from error
+    except Exception as error:
+        raise ModelSpecError(f"{module}:{function} failed: {type(error).__name__}: {error} ({_last_line(error)})") from error
     finally:
         sys.path.remove(str(Path.cwd()))
+    if make is None:
+        raise ModelSpecError(f"{module} has no {function!r}; name a function that returns (model, sample) or a TrainingStep")
     from gpu_optimizer.steps import TrainingStep
 
     if isinstance(made, TrainingStep):

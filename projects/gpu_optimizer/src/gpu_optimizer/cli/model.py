@@ -16,6 +16,7 @@ from gpu_optimizer.cli.common import (
     ModelArgument,
     OptimizerOption,
     PrecisionOption,
+    check_writable,
     gib,
     load_step,
     print_json,
@@ -82,6 +83,7 @@ def estimate(
     if memory is not None and target != "cuda":
         raise ModelSpecError("--memory: the allowances are those of a GPU; leave out --for cpu, or compare with the peak yourself")
     there = None if memory is None else parse_bytes(memory)
+    check_writable(save, html, pictures=(plot,))
     with working(f"following a step of {model}"):
         step = load_step(model, batch=batch, precision=precision, optimizer=optimizer, accumulation=accumulation)
         from gpu_optimizer.profiling import device_need, estimate_step
@@ -107,6 +109,7 @@ def profile(
 ) -> None:
     """Run two training steps and measure where memory goes."""
     _require_device(device)
+    check_writable(save, html, pictures=(plot,))
     with working(f"running two steps of {model}"):
         step = load_step(model, batch=batch, precision=precision, optimizer=optimizer, accumulation=accumulation, device=device)
         from gpu_optimizer.profiling.measure import measure_step
@@ -140,14 +143,15 @@ def batch_size(
     if as_json:
         print_json(found.to_dict())
         return
-    table = Table(title=f"{model}: batch {found.batch_size} fits into {gib(found.budget_bytes)}")
+    table = Table()
     for title in ("batch", "predicted", "measured", "fits"):
         table.add_column(title, justify="right")
     for trial in found.trials:
         table.add_row(str(trial.batch_size), gib(trial.predicted_bytes), gib(trial.measured_bytes), "yes" if trial.fits else "no")
     if not found.trials:
         table.add_row(str(found.batch_size), gib(found.predicted_peak_bytes), "-", "estimated")
-    show(table, f"estimated at {len(found.estimates)} sizes, {found.oom_count} out of memory")
+    headline = f"[bold]{model}: batch {found.batch_size} fits into {gib(found.budget_bytes)}[/bold]"
+    show(headline, table, f"estimated at {len(found.estimates)} sizes, {found.oom_count} out of memory")
 
 
 def plan(
@@ -165,6 +169,7 @@ def plan(
     """How a model is trained fastest within a budget: what to recompute, to move, to split."""
     from gpu_optimizer.api.machines import machine_profile_of
 
+    check_writable(save)
     if machine is None:
         _require_device(device)
     profile_of = None if machine is None else machine_profile_of(machine)
@@ -209,15 +214,15 @@ def _tell(
 ) -> None:
     from gpu_optimizer.api.summaries import profile_summary
 
-    for path, write in ((files.save, found.save), (files.plot, found.plot), (files.html, found.html)):
-        if path is not None:
-            write(path)
     if as_json:
         fits = {} if need is None or memory_bytes is None else {"fits": need.fits(memory_bytes)}
         print_json(profile_summary(found, step, name=name) | ({} if need is None else {"device_need": need.to_dict() | fits}))
-        return
-    show(f"[bold]{name}[/bold]", found.table())
-    if need is not None:
-        show(str(need))
-    if need is not None and memory_bytes is not None:
-        show(f"it {'fits' if need.fits(memory_bytes) else 'does not fit'} into {gib(memory_bytes)}")
+    else:
+        show(f"[bold]{name}[/bold]", found.table())
+        if need is not None:
+            show(str(need))
+        if need is not None and memory_bytes is not None:
+            show(f"it {'fits' if need.fits(memory_bytes) else 'does not fit'} into {gib(memory_bytes)}")
+    for path, write in ((files.save, found.save), (files.plot, found.plot), (files.html, found.html)):
+        if path is not None:
+            write(path)

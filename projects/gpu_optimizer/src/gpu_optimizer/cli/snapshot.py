@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gpu_optimizer.cli.common import JsonOption, print_json, show, working
+from gpu_optimizer.cli.common import JsonOption, check_writable, print_json, show, working
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,11 +24,12 @@ def fragmentation(
     """Where reserved memory is lost, who holds the rest, and what to change. The file is read as data: nothing in it runs."""
     from gpu_optimizer.profiling.cuda_analyzer import analyze_snapshot
 
+    check_writable(pictures=(plot,))
     with working(f"reading {file.name}"):
         report = analyze_snapshot(file, device=device)
-        if plot is not None:
-            report.plot(plot)
     if as_json:
         print_json(report.to_dict())
     else:
         show(report.table())
+    if plot is not None:
+        report.plot(plot)

@@ -152,8 +152,8 @@ def _entry(name: Any) -> Entry:
     if isinstance(name, str) and name.startswith("torchvision:"):
         return Entry(summary="", make=partial(_torchvision, name.removeprefix("torchvision:")), batch=8, options=("image_size",))
     close = difflib.get_close_matches(str(name), _ENTRIES, n=2)
-    hint = f"did you mean {' or '.join(close)}?" if close else "list_models() names them all"
-    raise ModelSpecError(f"no model {name!r} is known; {hint} torchvision:NAME and Hugging Face's config.json work, too")
+    hint = f"did you mean {' or '.join(close)}?" if close else "list_models() names them all (`gpu-optimizer models`)"
+    raise ModelSpecError(f"no model {name!r} is known; {hint}; torchvision:NAME and Hugging Face's config.json work, too")
 
 
 def _read(path: Path) -> Mapping[str, Any]:

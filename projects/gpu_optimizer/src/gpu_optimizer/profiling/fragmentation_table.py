@@ -33,7 +33,9 @@ def report_table(report: FragmentationReport, *, lines: int = 10) -> RenderableT
 
 
 def _pools(report: FragmentationReport) -> Table:
-    table = Table(title="pools", caption="stuck: free beside a block in use, so it cannot be given back; frag.: 1 - largest / free")
+    table = Table(
+        title="pools", pad_edge=False, caption="stuck: free beside a block in use, so it cannot be given back; frag.: 1 - largest / free"
+    )
     table.add_column("pool", no_wrap=True)
     for title in ("segs", "reserved", "in use", "free", "stuck", "largest", "frag."):
         table.add_column(title, justify="right", no_wrap=True)
@@ -68,7 +70,7 @@ def _holders(report: FragmentationReport, lines: int) -> Table:
 def _advice(report: FragmentationReport) -> Table:
     table = Table(title="advice")
     table.add_column("what")
-    table.add_column("PYTORCH_ALLOC_CONF")
+    table.add_column("PYTORCH_ALLOC_CONF", overflow="fold")
     table.add_column("saves", justify="right")
     table.add_column("why")
     for advice in report.advice:

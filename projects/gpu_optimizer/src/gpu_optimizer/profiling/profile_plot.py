@@ -36,7 +36,7 @@ _SHADES = {"forward": "#ffffff", "backward": "#eeeeee", "optimizer": "#dddddd"}
 _MOST_POINTS = 800
 _STYLE = (
     "body{font:14px system-ui,sans-serif;margin:2em auto;max-width:72em;color:#222}table{border-collapse:collapse;margin:1em 0}"
-    "td,th{border-bottom:1px solid #ccc;padding:.25em .7em;text-align:left}td.n{text-align:right}svg{width:100%;height:auto}"
+    "td,th{border-bottom:1px solid #ccc;padding:.25em .7em;text-align:left}.n{text-align:right}svg{width:100%;height:auto}"
 )
 
 
@@ -132,7 +132,8 @@ def _draw_phases(axes: Any, profile: MemoryProfile, end: int, top: float) -> Non
 
 
 def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    head = "".join(f"<th>{escape(title)}</th>" for title in titles)
+    numbers = [_numeric(cell) for cell in rows[0]] if rows else [""] * len(titles)
+    head = "".join(f"<th{number}>{escape(title)}</th>" for title, number in zip(titles, numbers, strict=True))
     body = "".join("<tr>" + "".join(f"<td{_numeric(cell)}>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><tr>{head}</tr>{body}</table>"
 
