@@ -41,6 +41,17 @@ def fake_tensor_type() -> type:
     return FakeTensor
 
 
+def forget_calls(tensor: torch.Tensor) -> None:
+    """Have the mode of a fake tensor remember no calls from now on.
+
+    It keeps the arguments of what it has seen to be faster the next time; for `set_` these are storages, which then are
+    never freed. No public switch belongs to one mode alone.
+    """
+    mode = getattr(tensor, "fake_mode", None)
+    if mode is not None:
+        mode.cache_enabled = False
+
+
 def value_errors() -> tuple[type[Exception], ...]:
     """What is raised where a model reads the value of a fake tensor: a number, or a shape that depends on values."""
     from torch._subclasses import fake_tensor

@@ -7,6 +7,7 @@ faster. What fits by the cost table is traced before it is believed, and the tab
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from gpu_optimizer.errors import CheckpointError, PlanError
@@ -17,6 +18,7 @@ from gpu_optimizer.planning.request import BudgetError, Found, Request, Way, per
 from gpu_optimizer.planning.scenario import Timer, outermost, without_impossible
 from gpu_optimizer.planning.sizes import format_bytes
 from gpu_optimizer.planning.solver import Choice, CostTable, chosen, smallest, solve
+from gpu_optimizer.planning.table import OPTIMIZER
 from gpu_optimizer.planning.writing import written
 from gpu_optimizer.profiling.profile import MemoryProfile
 
@@ -78,12 +80,30 @@ def _fit(request: Request, way: Way, notes: list[str]) -> Found | None:
     table = request.table(way.scenario, way.times)
     if way.scenario.profile.peak_bytes <= request.usable_bytes:
         return _plain(request, way, name="the plan")
-    return _fastest(request, way, table, notes) if table.options else None
+    found = [_fastest(request, way, part, notes) for part in _parts(table) if part.options]
+    return min((one for one in found if one is not None), key=_by_time, default=None)
+
+
+def _by_time(found: Found) -> tuple[float, int]:
+    return found.time_s, found.profile.peak_bytes
+
+
+def _parts(table: CostTable) -> list[CostTable]:
+    """The whole table; where blocks can be moved, also what is left without moving and without computing again.
+
+    What a mixture needs is known least exactly before it is traced. With these two the plan is never slower than the
+    best of each kind.
+    """
+    actions = {option.action for option in table.options}
+    single = ("offload", "recompute") if {"offload", "recompute"} <= actions else ()
+    return [table, *(replace(table, options=tuple(option for option in table.options if option.action != kind)) for kind in single)]
 
 
 def _fastest(request: Request, way: Way, table: CostTable, notes: list[str]) -> Found | None:
     """Solve, trace, correct the aim by what the table was wrong, until the best that fits is found."""
     usable = request.usable_bytes
+    fitting = (found for found in _wholesale(way, table) if found.profile.peak_bytes <= usable)
+    easy = min(fitting, key=_by_time, default=None)
     aim, best, tried = usable, None, set()
     for _ in range(_ROUNDS):
         choice = _next_choice(request, table, aim, first=best is None and aim < usable)
@@ -102,7 +122,31 @@ def _fastest(request: Request, way: Way, table: CostTable, notes: list[str]) -> 
         aim = usable - wrong if wrong > 0 or best is None else max(usable - wrong, choice.peak_bytes + 1)
         if best is not None and wrong >= 0 and found is best:
             break
-    return best
+    return min((found for found in (best, easy) if found is not None), key=_by_time, default=None)
+
+
+def _wholesale(way: Way, table: CostTable) -> list[Found]:
+    """All blocks treated alike, traced: a bound for what the table knows least exactly, and what people do by hand."""
+    names = outermost(way.scenario.blocks)
+    actions = {option.action for option in table.options}
+    orders: list[dict[str, str]] = [dict.fromkeys(names, action) for action in ("recompute", "offload") if action in actions]
+    if "host" in actions:
+        orders += [{OPTIMIZER: "host"}, *({**order, OPTIMIZER: "host"} for order in orders)]
+    found = []
+    for order in orders:
+        with suppress(CheckpointError):
+            found.append(_with_choice(way, table, chosen(table, order)))
+    return found
+
+
+def _with_choice(way: Way, table: CostTable, choice: Choice, *, name: str = "the plan") -> Found:
+    """The choice traced.
+
+    Raises:
+        CheckpointError: Something in it cannot be checkpointed.
+    """
+    found = Found(name=name, scenario=way.scenario, table=table, choice=choice, profile=way.scenario.profile, times=way.times)
+    return replace(found, profile=way.scenario.traced_with(found.treatment))
 
 
 def _next_choice(request: Request, table: CostTable, aim: float, *, first: bool) -> Choice | None:
@@ -112,12 +156,11 @@ def _next_choice(request: Request, table: CostTable, aim: float, *, first: bool)
 
 def traced(way: Way, table: CostTable, choice: Choice, notes: list[str]) -> tuple[Found | None, CostTable]:
     """The choice traced; where a module turns out not to be possible, a table without it."""
-    scenario = way.scenario
-    found = Found(name="the plan", scenario=scenario, table=table, choice=choice, profile=scenario.profile, times=way.times)
     try:
-        return replace(found, profile=scenario.traced_with(found.treatment)), table
+        return _with_choice(way, table, choice), table
     except CheckpointError:
-        _, refused = without_impossible(scenario, found.treatment.recomputed)
+        recomputed = [name for name, action in zip(table.blocks, choice.actions, strict=True) if action == "recompute"]
+        _, refused = without_impossible(way.scenario, recomputed)
         if not refused:
             raise
     notes.extend(f"left alone: {why}" for why in refused.values())
@@ -136,11 +179,13 @@ def _everything(request: Request, best: Found) -> Found | None:
         return None
     choice = chosen(best.table, dict.fromkeys(outermost(best.scenario.blocks), "recompute"))
     try:
-        return replace(
-            best, name="checkpoint everything", choice=choice, profile=best.scenario.traced_with(replace(best, choice=choice).treatment)
-        )
+        return _with_choice(_way_of(best), best.table, choice, name="checkpoint everything")
     except CheckpointError:
         return None
+
+
+def _way_of(found: Found) -> Way:
+    return Way(least_s=0.0, scenario=found.scenario, times=found.times)
 
 
 def _only_moved(request: Request, best: Found, notes: list[str]) -> Found | None:
@@ -150,7 +195,7 @@ def _only_moved(request: Request, best: Found, notes: list[str]) -> Found | None
     if not options or not actions - {"keep"} or "recompute" not in actions:
         return None
     table = replace(best.table, options=options)
-    way = Way(least_s=0.0, scenario=best.scenario, times=best.times)
+    way = _way_of(best)
     found = _fastest(request, way, table, [])
     if found is None:
         least = format_bytes(_least(request, way, table, []).peak_bytes)
@@ -172,9 +217,10 @@ def _impossible(request: Request, candidates: Iterable[Way], notes: list[str]) -
 
 def _least(request: Request, way: Way, table: CostTable, notes: list[str]) -> MemoryProfile:
     """The lowest peak that the table's options reach, traced; that of the plain step where they help nothing."""
-    plain = way.scenario.profile
+    reached = [way.scenario.profile, *(found.profile for found in _wholesale(way, table))]
     while table.options:
         found, table = traced(way, table, smallest(table, limit_s=request.solve_s), notes)
         if found is not None:
-            return min(plain, found.profile, key=lambda profile: profile.peak_bytes)
-    return plain
+            reached.append(found.profile)
+            break
+    return min(reached, key=lambda profile: profile.peak_bytes)

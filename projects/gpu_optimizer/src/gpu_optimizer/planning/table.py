@@ -5,11 +5,12 @@ at each moment are exact for the plain step; what a checkpoint or an offload cha
 
 - What a block saved and nobody else holds is gone from the end of its forward until its backward begins.
 - A recomputed block needs its inputs until then, and while it recomputes, what its forward needed at most.
-- An offloaded block's tensors leave once the next block has run and are back one block early, since copies run
-  beside the computation.
+- An offloaded block's tensors leave after it has run, the last few once the next block has, and are back one block
+  early, since copies run beside the computation.
 
-The remaining approximation is on the safe side: outputs of a block are counted as long as in the plain step. The
-planner traces the step again with the plan in force, so the prediction itself does not rest on this table.
+Outputs of a block are counted as long as in the plain step, which is on the safe side; the last few tensors wait longer
+where the next block is not offloaded, which is not. The planner traces the step again with the plan in force, so the
+prediction itself does not rest on this table.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 
 from gpu_optimizer.planning.checkpoints import parse_run
 from gpu_optimizer.planning.solver import BlockOption, CostTable
-from gpu_optimizer.planning.treatment import MIN_MOVED_BYTES
+from gpu_optimizer.planning.treatment import IN_FLIGHT, MIN_MOVED_BYTES
 from gpu_optimizer.profiling.profile import rounded
 from gpu_optimizer.profiling.tracker import Call, Life, Tracker
 
@@ -253,12 +254,14 @@ class _Lags:
     """When copies that run beside the computation are through: one block later, and one block earlier on the way back."""
 
     def __init__(self, calls: Sequence[Call]) -> None:
-        self._forward = sorted(call.died for call in calls)
+        outer = [call for call in calls if not any(other.born <= call.born and call.died < other.died for other in calls)]
+        self._forward = sorted(call.died for call in outer)
         self._backward = sorted(call.backward[0] for call in calls if call.backward)
 
-    def gone(self, call: Call) -> int:
-        later = [tick for tick in self._forward if tick > call.died]
-        return later[0] if later else call.died + 1
+    def gone(self, call: Call, later: int) -> int:
+        """When a storage has left after which `later` others of the call are sent: the last few wait for the next block's."""
+        following = next((tick for tick in self._forward if tick > call.died), call.died)
+        return (call.died if later >= IN_FLIGHT else following) + 1
 
     def back(self, call: Call) -> int:
         begin = call.backward[0] if call.backward else call.died
@@ -276,13 +279,13 @@ class _Edits:
         self.held: list[tuple[int, int, int]] = []  # inputs that must stay
         for call, saved in zip(block.calls, block.saved, strict=True):
             begin, end = call.backward or (call.died, call.died)
+            movable = [life for life in saved if life.size_bytes >= MIN_MOVED_BYTES and parse_run(block.name) is None]
             for life in saved:
+                self.freed.append((call.died + 1, min(begin, _death(life, end)), rounded(life.size_bytes, granule_bytes)))
+            for later, life in enumerate(sorted(movable, key=lambda life: -life.born)):
                 size = rounded(life.size_bytes, granule_bytes)
-                death = end if life.died is None else life.died
-                self.freed.append((call.died + 1, min(begin, death), size))
-                if life.size_bytes >= MIN_MOVED_BYTES and parse_run(block.name) is None:
-                    self.offloaded.append((lags.gone(call), min(lags.back(call), death), size))
-                    self.moved_bytes += size
+                self.offloaded.append((lags.gone(call, later), min(lags.back(call), _death(life, end)), size))
+                self.moved_bytes += size
             for life in call.inputs.values():
                 if life.died is not None and life.died < end:
                     self.held.append((life.died, end, rounded(life.size_bytes, granule_bytes)))
@@ -295,6 +298,10 @@ class _Edits:
 
     def borders(self) -> set[int]:
         return {tick for first, end, _ in (*self.freed, *self.offloaded, *self.held) for tick in (first, end)}
+
+
+def _death(life: Life, end: int) -> int:
+    return end if life.died is None else life.died
 
 
 def _covering(intervals: Iterable[tuple[int, int, int]], ticks: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from gpu_optimizer._torch_private import fake_tensor_type
+from gpu_optimizer._torch_private import fake_tensor_type, forget_calls
 from gpu_optimizer.errors import StepError, SwapError
 from gpu_optimizer.planning.checkpoints import Checkpoints
 from gpu_optimizer.steps import OptimizerSpec, TrainingStep
@@ -16,6 +16,9 @@ from gpu_optimizer.training import Backend, OffloadedOptimizer, TensorSwapper, T
 
 MIN_MOVED_BYTES = 1 << 20
 """Smaller storages stay on the device: a copy costs microseconds whatever its size."""
+
+IN_FLIGHT = 5
+"""So many storages may be on their way out at once; each holds its memory on the device until it has left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +54,13 @@ class Treated:
         self.treatment = treatment
         self._backend = backend
         self._swapper: TensorSwapper | None = None
+        self._handles: list[Any] = []
         self._checkpoints = Checkpoints(model).apply(treatment.recomputed)
         try:
             if treatment.offloaded:
                 settings = {"min_bytes": MIN_MOVED_BYTES, **options}
-                self._swapper = TensorSwapper(model, backend=backend, **settings).attach(treatment.offloaded)
+                self._swapper = TensorSwapper(model, backend=backend, in_flight=IN_FLIGHT, **settings).attach(treatment.offloaded)
+                self._handles.append(model.register_forward_hook(self._all_has_left))
         except SwapError:
             self._checkpoints.remove()
             raise
@@ -76,6 +81,8 @@ class Treated:
 
     def remove(self) -> None:
         """Take everything off."""
+        while self._handles:
+            self._handles.pop().remove()
         if self._swapper is not None:
             self._swapper.detach()
             self._swapper = None
@@ -86,6 +93,11 @@ class Treated:
 
     def __exit__(self, *_: object) -> None:
         self.remove()
+
+    def _all_has_left(self, *_: object) -> None:
+        """Between forward and backward memory is fullest, so nothing may still wait there for its copy to be through."""
+        if self._swapper is not None:
+            self._swapper.flush()
 
     def _maker(self, spec: OptimizerSpec) -> OptimizerSpec:
         def make(parameters: Any) -> torch.optim.Optimizer:
@@ -125,6 +137,7 @@ class Followed:
 
     def owns(self, tensor: torch.Tensor) -> bool:
         """All that is not on the host."""
+        forget_calls(tensor)  # storages that have left must be seen to be freed
         return tensor.device.type != "meta"
 
     def host_buffer(self, size_bytes: int) -> torch.Tensor:
