@@ -73,11 +73,10 @@ class Stream:
     """The people of one stream.
 
     New people are looked for whenever nobody is followed, which with `max_people` 1 is all that MediaPipe
-    does. With room for more, every `search_frames` frames; and when a stream starts, and after somebody was
-    lost, in the next frame, then 2, 4, 8 ... frames later up to that interval: one picture does not show
-    everybody in a posture that is recognised, and who was lost behind somebody else soon comes out again.
-    Such searches take turns: the whole image, then each of its square tiles, in which small people are
-    larger. Everything goes by the count of frames, so the same frames give the same people.
+    does. With room for more, every `search_frames` frames; and after somebody was lost, in the next frame,
+    then 2, 4, 8 ... frames later up to that interval, because who was lost behind somebody else soon
+    comes out again. Such searches take turns: the whole image, then each of its square tiles, in which
+    small people are larger. Everything goes by the count of frames, so the same frames give the same people.
 
     Args:
         max_people: Most people followed.
@@ -87,7 +86,7 @@ class Stream:
     def __init__(self, max_people: int, search_frames: int) -> None:
         self.people: list[Person] = []
         self._max_people, self._search_frames = max_people, search_frames
-        self._pause = 1
+        self._pause = search_frames
         self._countdown = 0
         self._size_px: tuple[int, int] | None = None
         self._views: Iterator[Region] = iter(())
@@ -130,7 +129,6 @@ class Stream:
     def _resize(self, width_px: int, height_px: int) -> None:
         # Another picture format is another view; its pixels mean other places.
         self.people.clear()
-        self._pause = 1
         self._size_px = (width_px, height_px)
         tiles = Region.tiles(width_px, height_px) if self._max_people > 1 else []
         self._views = cycle([Region.around(width_px, height_px), *tiles])
