@@ -99,6 +99,11 @@ def test_bytes_are_told_with_three_digits(js, count, text):
     assert js("format.js", "bytes", f"return bytes({count});") == text
 
 
+@pytest.mark.parametrize(("value", "text"), [(0, "–"), (512, "512 FLOP"), (10.5e9, "10.5 GFLOP"), ("null", "–")])
+def test_operations_are_told_where_any_were_counted(js, value, text):
+    assert js("format.js", "operations", f"return operations({value});") == text
+
+
 def test_axes_have_round_marks_within_the_range(js):
     for top in (0.9, 1, 7.3, 42, 999):
         marks = js("format.js", "ticks", f"return ticks({top});")
@@ -160,6 +165,8 @@ def test_a_machine_without_a_gpu_shows_the_host_and_says_why(open_page, address,
     assert inked(tab, "memory-chart") > 500
     tab.wait_for_function("() => document.querySelector('[data-testid=devices]').innerText.includes('cpu')")
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    colour = "s => getComputedStyle(document.querySelector(s)).color"
+    assert tab.evaluate(colour, ".brand") == tab.evaluate(colour, "h1")
 
 
 def test_every_gpu_has_a_tile_and_one_that_is_lost_is_told(open_page):
@@ -185,6 +192,7 @@ def test_the_page_comes_back_when_the_service_does(open_page):
     port = int(address.rsplit(":", 1)[1])
     with served(create_app(GpuApiSettings(live_interval_s=0.1), reader=SnapshotReader(no_driver)), port=port):
         tab.wait_for_function("() => document.querySelector('[data-testid=live-state]').textContent.startsWith('A reading')")
+        assert tab.is_visible("[data-testid=tile-host]")
         tab.close()
 
 
@@ -195,7 +203,8 @@ def test_a_page_that_needs_a_token_asks_for_it(open_page):
         tab.wait_for_selector("#token-dialog[open]")
         tab.fill("#token-input", "a-token-of-some-length")
         tab.click("#token-dialog .primary")
-        tab.wait_for_selector("[data-testid=tile-host]")
+        assert tab.wait_for_selector("[data-testid=tile-host]").is_visible()
+        assert not tab.is_visible("#token-dialog")
         tab.close()
 
 
@@ -326,7 +335,7 @@ def test_prices_follow_the_filter(open_page, address):
     before = len(tab.query_selector_all("[data-testid=prices] tr"))
     tab.fill("[data-testid=price-gpu]", "H100")
     tab.wait_for_function(
-        "() => [...document.querySelectorAll('[data-testid=prices] tr')].every((r) => r.cells[1].textContent.includes('H100'))"
+        "() => [...document.querySelectorAll('[data-testid=prices] tr')].every((r) => r.cells[2].textContent.includes('H100'))"
     )
     assert 0 < len(tab.query_selector_all("[data-testid=prices] tr")) < before
     tab.fill("[data-testid=price-gpu]", "abacus")

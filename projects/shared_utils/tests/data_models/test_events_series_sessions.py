@@ -186,8 +186,8 @@ def test_rows_are_chosen_as_numpy_does(rows):
 @given(st.lists(st.floats(), max_size=5))
 def test_a_series_survives_pickle_and_pandas(values):
     series = Series({"x_px": np.array(values)})
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(series))["x_px"], series["x_px"])
-    np.testing.assert_array_equal(series.to_pandas()["x_px"], series["x_px"])
+    assert np.array_equal(pickle.loads(pickle.dumps(series))["x_px"], series["x_px"], equal_nan=True)
+    assert np.array_equal(series.to_pandas()["x_px"], series["x_px"], equal_nan=True)
 
 
 @pytest.mark.parametrize("columns", [{"a": [1, 2], "b": [1]}, {"a": [[1, 2]]}, {"a": 1}])

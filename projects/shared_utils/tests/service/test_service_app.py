@@ -512,7 +512,7 @@ async def test_a_json_body_that_is_too_large_is_413_not_400():
     async with local_client(make(settings={"max_body_bytes": 50})) as client:
         body = json.dumps({"people": 2, "note": "x" * 100}).encode()
         response = await client.post("/v1/orders", content=in_chunks(body, 10), headers={"Content-Type": "application/json"})
-        problem(response, 413)
+    assert problem(response, 413)["detail"] == "a request body has at most 50 bytes"
 
 
 async def test_only_the_route_for_uploads_takes_a_larger_body():

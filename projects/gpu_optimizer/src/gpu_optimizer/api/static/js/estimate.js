@@ -4,7 +4,7 @@ import { get, post } from "../shared/js/api.js";
 import { byId, el, showProblem } from "../shared/js/dom.js";
 import { legend, tableCard } from "./cards.js";
 import { drawStack } from "./chart.js";
-import { bytes, count, duration, percent, words } from "./format.js";
+import { bytes, count, duration, operations, percent, words } from "./format.js";
 import { follow } from "./jobs.js";
 
 const INK = { parameters: 0, gradients: 2, optimizer_state: 3, activations: 1, temporaries: 4, inputs: 5, buffers: 6 };
@@ -69,11 +69,11 @@ function show(result) {
     tableCard("Who makes the peak", [["Tensor", "path", (o) => o.name], ["For", "", (o) => words(o.category)], ["Shape", "dim", (o) => o.shape.join(" × ")], ["Bytes", "n", (o) => bytes(o.size_bytes)]], result.owners, "estimate-owners"),
     tableCard(
       "Modules",
-      [["Module", "path", (m) => m.name || "(all)"], ["Kind", "dim", (m) => m.kind], ["Parameters", "n", (m) => bytes(m.parameter_bytes)], ["Kept for backward", "n", (m) => bytes(m.saved_bytes)], ["Forward", "n", (m) => `${count(m.forward_flops)}FLOP`]],
+      [["Module", "path", (m) => m.name || "(all)"], ["Kind", "dim", (m) => m.kind], ["Parameters", "n", (m) => bytes(m.parameter_bytes)], ["Kept for backward", "n", (m) => bytes(m.saved_bytes)], ["Forward", "n", (m) => operations(m.forward_flops)]],
       result.modules,
       "estimate-modules",
     ),
-    ...result.notes.map((note) => el("p", { text: note })),
+    el("div", { class: "notes" }, ...result.notes.map((note) => el("p", { text: note }))),
   );
   redraw();
 }
@@ -97,7 +97,7 @@ function showPlan(plan, model) {
       "plan-ways",
     ),
     ...(actions.length ? [tableCard("What is done with which block", [["Block", "path", (a) => a[0]], ["", "", (a) => a[1]], ["Frees", "n", (a) => bytes(a[2])], ["Costs", "n", (a) => duration(a[3])]], actions, "plan-blocks")] : []),
-    ...plan.notes.map((note) => el("p", { text: note })),
+    el("div", { class: "notes" }, ...plan.notes.map((note) => el("p", { text: note }))),
   );
 }
 

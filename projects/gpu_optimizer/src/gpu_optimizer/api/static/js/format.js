@@ -26,6 +26,11 @@ export function count(value) {
   return String(value);
 }
 
+/** A number of operations; a dash where none were counted. */
+export function operations(value) {
+  return value > 0 ? `${count(value)}${value < 1e3 ? " " : ""}FLOP` : "–";
+}
+
 /** A price in dollars: cents, or four digits where that says nothing. */
 export function usd(value) {
   if (typeof value !== "number" || !Number.isFinite(value)) return "–";

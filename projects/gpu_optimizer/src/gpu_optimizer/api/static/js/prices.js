@@ -26,7 +26,7 @@ async function load(form) {
     const found = await get(`/v1/prices?${query}`);
     if (mine !== newest) return;
     showProblem(byId("price-problem"), null);
-    byId("price-notes").replaceChildren(...found.notes.map((note) => el("p", { class: "note", text: note })));
+    byId("price-notes").replaceChildren(...found.notes.map((note) => el("p", { text: note })));
     byId("prices").replaceChildren(...found.items.map(row));
     byId("prices-empty").hidden = found.items.length > 0;
     setText(byId("prices-empty"), found.items.length ? "" : "No price fits.");
@@ -45,9 +45,9 @@ function row(price) {
     "tr",
     {},
     el("td", {}, el("span", { text: `${price.provider} ${price.instance}` }), price.spot ? el("span", { text: " (spot)" }) : null),
+    el("td", { class: "n", text: usd(price.usd_per_hour) }),
     el("td", { class: "fixed", text: gpu }),
     el("td", { class: "n", text: price.gpu_memory_gib ? `${price.gpu_memory_gib} GiB` : "–" }),
-    el("td", { class: "n", text: usd(price.usd_per_hour) }),
     el("td", { class: "dim", text: price.region || "–" }),
     el("td", { class: "dim fixed", text: price.date }),
     el("td", { class: "dim", text: price.source }),
