@@ -57,7 +57,10 @@ class DeviceNeed:
         return int((self.reserved_bytes + self.cublas_bytes + self.cudnn_bytes) * (1 + self.margin)) + self.context_bytes
 
     def fits(self, memory_bytes: int) -> bool:
-        """Whether a GPU with this much free memory has room for all of it."""
+        """Whether a GPU with this much free memory has room for all of it.
+
+        Where it has not, torch may still get by, slower: short of memory, it gives unused segments back before it gives up.
+        """
         return self.total_bytes <= memory_bytes
 
     def to_dict(self) -> dict[str, Any]:
