@@ -230,6 +230,7 @@ def test_a_plan_is_not_applied_to_another_model(plain_peak) -> None:
         ({"search": ("magic",)}, "search"),
         ({"device": "cuda:7"}, "not here"),
         ({"objective": "cost", "device": "abacus"}, "no machine"),
+        ({"objective": "cost", "device": 7}, "short names"),
         ({"objective": "beauty"}, "objective"),
         ({"margin": -1.0}, "margin"),
     ],

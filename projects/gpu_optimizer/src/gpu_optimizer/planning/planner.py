@@ -69,6 +69,14 @@ def plan(
     if objective not in ("time", "cost"):
         raise PlanError(f"objective: expected 'time' or 'cost', got {objective!r}")
     if objective == "cost" and options.get("usd_per_hour") is None:
-        machines = None if device is None else [device] if isinstance(device, str) else list(device)
-        return cheapest_plans(step, None, "90%" if budget is None else budget, machines=machines, search=search, **options)[0]
+        return cheapest_plans(step, None, "90%" if budget is None else budget, machines=_names(device), search=search, **options)[0]
     return answer(requested(step, budget, search=search, device=device, options=options))
+
+
+def _names(device: Any) -> list[str] | None:
+    """Short names of the machines to compare; None for all."""
+    if device is None or isinstance(device, str):
+        return None if device is None else [device]
+    if isinstance(device, list | tuple | set | frozenset) and all(isinstance(name, str) for name in device):
+        return list(device)
+    raise PlanError(f"device: to compare prices give short names of machines, got {type(device).__name__}; or one device and usd_per_hour=")
