@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 
+from gpu_optimizer._torch_private import storage_key
 from gpu_optimizer.errors import CheckpointError, PlanError
 from gpu_optimizer.planning.batches import examples
 from gpu_optimizer.planning.checkpoints import Checkpoints, children_of_run, parse_run, runs_in
@@ -109,7 +110,8 @@ class Scenario:
     def _key(self) -> tuple[Any, ...]:
         """What a trace depends on, for one model and optimizer; the batch may be a part of a larger one that stays in memory."""
         step = self._followed()
-        held = sum({id(storage): storage.nbytes() for storage in (part.untyped_storage() for part in step.sample.tensors())}.values())
+        storages = [tensor.untyped_storage() for tensor in step.sample.tensors()]
+        held = sum({storage_key(storage): storage.nbytes() for storage in storages}.values())
         return self.micro_batch, step.accumulation, step.precision, held, self._target()
 
     def _followed(self) -> TrainingStep:
