@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -82,6 +83,26 @@ def test_what_is_no_exercise_counts_nothing(exercise, azimuth_deg):
     events, counter = counted(frames(exercise, azimuth_deg=azimuth_deg, seed=9952, hold_s=15.0))
     assert events == []
     assert counter.state(1).exercise == "unknown"
+
+
+def with_knees(sequence, left_deg, right_deg):
+    """The same arms above legs that bend like that, a function of time each."""
+    out = []
+    for poses, t, angles in sequence:
+        values = angles.value_deg.copy()
+        for side, degrees in (("left", left_deg), ("right", right_deg)):
+            values[:, angles.names.index(f"{side}_knee_flexion_in_plane_deg")] = degrees(t)
+        out.append((poses, t, replace(angles, value_deg=values)))
+    return out
+
+
+def test_arms_that_curl_while_the_legs_step_are_no_set():
+    curls = frames("bicep_curl", azimuth_deg=20, reps=4)
+    stepping = with_knees(curls, lambda t: 40 * max(np.sin(5 * t), 0), lambda t: 40 * max(-np.sin(5 * t), 0))
+    assert counted(stepping)[0] == []
+    together = with_knees(curls, lambda t: 20 + 20 * np.sin(5 * t), lambda t: 20 + 20 * np.sin(5 * t))  # helps along
+    hidden = with_knees(curls, lambda t: np.nan, lambda t: np.nan)
+    assert len(repetitions(counted(together)[0])) == len(repetitions(counted(hidden)[0])) == 4
 
 
 def test_two_quick_jumps_are_no_set():

@@ -39,6 +39,11 @@ def nothing(random: Random, *, seconds: float) -> Array:
     return _NOTHING[random.integers(len(_NOTHING))](random, seconds)
 
 
+def nothing_to_learn(random: Random, *, seconds: float) -> Array:
+    """The same, but oftener what is easily taken for an exercise: arms as in a set while the legs step, gestures, other exercises."""
+    return _NOTHING[int(random.choice(len(_NOTHING), p=_LEARNT))](random, seconds)
+
+
 def _gait(random: Random, seconds: float) -> Array:
     """Walking, running, marching on the spot; the camera may follow."""
     u, n = random.uniform, round(seconds * RATE_HZ)
@@ -175,3 +180,4 @@ _NOTHING: tuple[Callable[[Random, float], Array], ...] = (
     *(lambda random, seconds: _dancing(random, seconds, steady=True), _still, _stepping),
     *(2 * (lambda random, seconds: performed(_other(random), random, seconds=seconds)[0],)),
 )
+_LEARNT = np.array([1, 1, 3, 2, 1.5, 2, 1, 5, 2, 2]) / 20.5

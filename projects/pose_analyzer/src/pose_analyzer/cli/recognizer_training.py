@@ -8,7 +8,7 @@ import numpy as np
 
 from pose_analyzer.cli.recognizer_figures import RATE_HZ, Array, Random, filmed, performed
 from pose_analyzer.cli.recognizer_movements import EXERCISES
-from pose_analyzer.cli.recognizer_negatives import nothing
+from pose_analyzer.cli.recognizer_negatives import nothing_to_learn
 from pose_analyzer.exercise.descriptor import LEAST_S, WINDOW_S, describe
 from pose_analyzer.exercise.network import UNKNOWN, ExerciseModel, train_model
 from pose_analyzer.synthetic import Exercise
@@ -23,7 +23,7 @@ _MOVING, _RESTING = 0.6, 0.1
 # Of these the rest is another exercise's hold.
 _REST_IS_NOT_NOTHING = frozenset({"push_up", "push_up_incline"})
 # There are more ways to do nothing than to do a squat.
-_NOTHING_SHARE = 4
+_NOTHING_SHARE = 10
 
 
 def label_of(exercise: str) -> str:
@@ -52,7 +52,7 @@ def windows(label: str, *, performances: int, seed: int) -> Iterator[tuple[Array
     random = np.random.default_rng((seed, [*EXERCISES, UNKNOWN].index(label)))
     for _ in range(performances * (_NOTHING_SHARE if label == UNKNOWN else 1)):
         if label == UNKNOWN:
-            joints, active = nothing(random, seconds=_SECONDS), np.ones(round(_SECONDS * RATE_HZ))
+            joints, active = nothing_to_learn(random, seconds=_SECONDS), np.ones(round(_SECONDS * RATE_HZ))
         else:
             joints, active = performed(EXERCISES[label](random), random, seconds=_SECONDS)
         for _ in range(3):

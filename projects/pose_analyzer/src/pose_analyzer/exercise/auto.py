@@ -9,6 +9,9 @@ Another exercise
     takes over when it is clear, the old one is not any more, and its own trial, which begins where the old one counted last, has seen
     repetitions of it. What the old one counted while it was no longer likely is held back until then: it is told if the old one
     goes on after all, and dropped if the new one takes over, as those are the new one's repetitions.
+What is none
+    Arms that go up and down while the legs walk or dance are no set, however much they look like one: joints that an exercise leaves alone
+    (`ExerciseProfile.still`) have to rest while its repetitions are done, as far as the view shows them.
 The end
     (of the stream, or of a person) is decided by all that was seen: an exercise that was likely on the whole and was done at least
     once is told then. "unknown" counts nothing.
@@ -41,11 +44,13 @@ RHYTHM_REPS = 4
 # Probability at which a trial begins, at which an exercise is clear, and below which it is over.
 _LIKELY, _CLEAR, _OVER = 0.4, 0.75, 0.25
 # At the end: mean probability over everything, for several repetitions and for one.
-_LIKELY_IN_ALL, _CLEAR_IN_ALL = 0.55, 0.75
+_LIKELY_IN_ALL, _CLEAR_IN_ALL = 0.65, 0.75
 # One repetition is enough at the end if it was a slow one that was watched for a while.
 _SINGLE_S, _SINGLE_LOOKS = 1.5, 6
 # Repetitions of a set differ in duration by less than this factor from its median: of two, one takes at most twice as long.
 _STEADY = 1.5
+# Joints at rest move by less than this, for all but a tenth of the time at either end; seen for a shorter share they say nothing.
+_REST_DEG, _REST_SEEN = 30.0, 0.5
 # An exercise that somebody in the stream has just done needs less: people do sets, and cameras are cut.
 _HABIT_S = 60.0
 _HABIT_BONUS = 0.15
@@ -259,7 +264,7 @@ class _Athlete:
             # A hold is one thing for seconds on end; half a movement by chance is not taken for it.
             least = _CLEAR - (_HABIT_BONUS if best in habits or trial.counter.profile.is_hold else 0.0)
             over = self._current is None or self._recognizer.support(chances, self.exercise) < _OVER
-            if chance >= least and trial.is_set and over and self._was_likely(trial):
+            if chance >= least and trial.is_set and over and self._was_likely(trial) and self._others_rest(trial):
                 events += self._take_over(trial, chance)
         return events + self._tell(chances)
 
@@ -268,6 +273,21 @@ class _Athlete:
         first_s = min((e.start_s for e in trial.told), default=self.seen_s)
         mean = self._recognizer.since(self._track_id, first_s)
         return mean is not None and self._recognizer.support(mean, trial.exercise) >= _LIKELY
+
+    def _others_rest(self, trial: _Trial) -> bool:
+        """Whether the joints that an exercise leaves alone did rest while its repetitions were done, as far as that was seen."""
+        angles = trial.counter.profile.still
+        first_s = min((e.start_s for e in trial.told if e.type in _DONE), default=self.seen_s)
+        rows = [values for time_s, _, values in self._past if time_s >= first_s] if angles else []
+        if not rows:
+            return True
+        columns = {n: np.array([r[i] for r in rows]) for i, n in enumerate(self._names) if n.removesuffix("_deg").endswith(angles)}
+        for angle in angles:
+            left, right = (columns.get(f"{side}_{angle}_deg", np.zeros(0)) for side in ("left", "right"))
+            # Both may bend together to help along; who steps bends one and then the other.
+            if any(_ranges(x) >= _REST_DEG for x in ((left - right,) if _is_seen(left - right) else (left, right))):
+                return False
+        return True
 
     def _try(self, best: str) -> None:
         """Begin a trial of a likely exercise that has none, with the readings since the last repetition that was told."""
@@ -320,7 +340,7 @@ class _Athlete:
         number, seconds = trial.repetitions
         watched = self._recognizer.described(self._track_id) >= _SINGLE_LOOKS
         seen = trial.is_set or (number == 1 and seconds >= _SINGLE_S and watched)
-        return self._take_over(trial, chance) if seen and chance >= least else []
+        return self._take_over(trial, chance) if seen and chance >= least and self._others_rest(trial) else []
 
     def _recognized(self, trial: _Trial, previous: str, chance: float) -> Event:
         name = trial.exercise.replace("_", " ")
@@ -339,3 +359,15 @@ class _Athlete:
 
 
 _DONE = (EventType.REP_COMPLETED, EventType.HOLD_COMPLETED)
+
+
+def _is_seen(values: Array) -> bool:
+    return len(values) > 0 and float(np.isfinite(values).mean()) >= _REST_SEEN
+
+
+def _ranges(values: Array) -> float:
+    """Degrees from the tenth to the ninetieth percentile; 0 of what was not seen."""
+    if not _is_seen(values):
+        return 0.0
+    low, high = np.quantile(values[np.isfinite(values)], (0.1, 0.9))
+    return float(high - low)

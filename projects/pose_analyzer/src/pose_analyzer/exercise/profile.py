@@ -88,6 +88,11 @@ class ExerciseProfile(SettingsModel):
         (),
         description="The position in which the exercise is done: one of these is met, or none of them is seen. Out of it nothing counts.",
     )
+    still: tuple[str, ...] = Field(
+        (),
+        description="Angles, without side and unit, of joints that this exercise leaves alone: who moves them all the time does something "
+        "else. Looked at when the exercise is recognised by itself.",
+    )
     sinks_pct: float | None = Field(
         None,
         ge=-300,
