@@ -234,17 +234,6 @@ def scale() -> str:
     )
 
 
-def form() -> str:
-    """Faults by degree, false alarms, anomalies."""
-    module = _benchmark("bench_form")
-    filmed = any(module.CACHE.glob("*.npz"))  # all that was filmed here; a machine that never filmed takes the short list
-    caveat = (
-        "No reference was learnt from these sets, but limits of the code were chosen while looking at them: read the shares as an upper\n"
-        "bound for people and cameras nobody looked at.\n\n"
-    )
-    return "## Form\n\n" + caveat + module.form_markdown(module.form_rows(full=filmed, filmed_only=filmed))
-
-
 SECTIONS: dict[str, Callable[[], str]] = {
     "athlete": athlete,
     "counting": _section("count_clips"),
@@ -253,7 +242,7 @@ SECTIONS: dict[str, Callable[[], str]] = {
     "smoothing": _section("bench_smoothing"),
     "scale": scale,
     "angles": _section("bench_angles"),
-    "form": form,
+    "form": _section("bench_form"),
 }
 """Name -> measures, and tells as markdown. In the order of the document."""
 

@@ -1,4 +1,8 @@
-"""Sets of the athlete that no reference has seen: other bodies, rooms and cameras than those they were learnt from."""
+"""Sets of the athlete that no reference has seen: other bodies, rooms and cameras than those they were learnt from.
+
+There are several of every kind: the limits of the code were chosen while looking at some (`CHOSEN_ON`), the figures that are told are
+those of others (`JUDGED_ON`), which nobody had looked at when the code was finished.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ import numpy as np
 from pose_analyzer.pipeline.references import EXERCISES
 from pose_analyzer.pipeline.takes import SINGLE_SIDED, Take
 
-FIRST_SEED = 900_000
+CHOSEN_ON, JUDGED_ON = 900_000, 1_000_000
+"""First seeds of the sets on which limits were chosen, and of those that judge."""
 FRONTAL = frozenset({"lateral_raise", "jumping_jack", "overhead_press"})
 """Exercises whose range is seen from the front."""
 GRADES: Mapping[str, tuple[float, ...]] = {
@@ -50,14 +55,19 @@ def seen_from(fault: str, exercise: str) -> tuple[float, float]:
     return _SEEN_FROM.get(fault, (0, 30) if exercise in FRONTAL else (50, 90))
 
 
-def faulty_takes(*, clear_only: bool = False) -> list[Take]:
-    """One repetition each, with one fault, from a direction that shows it."""
+def faulty_takes(*, clear_only: bool = False, first_seed: int = JUDGED_ON) -> list[Take]:
+    """One repetition each, with one fault, from a direction that shows it.
+
+    Args:
+        clear_only: Only the last degree of each fault.
+        first_seed: `JUDGED_ON` or `CHOSEN_ON`.
+    """
     out = []
     for fault, degrees in GRADES.items():
         for exercise in SHOWN_BY.get(fault, EXERCISES):
             for degree in degrees[-1:] if clear_only else degrees:
                 for i in range(_TAKES.get(fault, 2)):
-                    seed = FIRST_SEED + _number(fault, exercise, degree, i)
+                    seed = first_seed + _number(fault, exercise, degree, i)
                     random_ = np.random.default_rng((seed, 5))
                     azimuth = float(random_.uniform(*seen_from(fault, exercise)))
                     side = 1.0 if exercise in SINGLE_SIDED or random_.random() < 0.5 else -1.0
@@ -65,12 +75,16 @@ def faulty_takes(*, clear_only: bool = False) -> list[Take]:
     return out
 
 
-def good_takes() -> list[Take]:
-    """Sets of two good repetitions, from all directions in turn."""
+def good_takes(*, first_seed: int = JUDGED_ON) -> list[Take]:
+    """Sets of two good repetitions, from all directions in turn.
+
+    Args:
+        first_seed: `JUDGED_ON` or `CHOSEN_ON`.
+    """
     out = []
     for exercise in EXERCISES:
         for i in range(_GOOD_SETS):
-            seed = FIRST_SEED + _number("good", exercise, i)
+            seed = first_seed + _number("good", exercise, i)
             random_ = np.random.default_rng((seed, 5))
             azimuth = (i + float(random_.random())) / _GOOD_SETS * 90.0
             side = 1.0 if random_.random() < 0.5 else -1.0
