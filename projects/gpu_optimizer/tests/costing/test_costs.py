@@ -8,7 +8,7 @@ from datetime import date
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
@@ -86,6 +86,7 @@ def test_wrong_counts_are_refused() -> None:
         cost_per_epoch(1.0, 1.0, examples=-5, batch_size=1)
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1e9), st.floats(0, 1), st.floats(1, 10), st.floats(1e-3, 1e3))
 def test_bounds_stay_around_the_value(value: float, below: float, above: float, factor: float) -> None:
     amount = Amount(value, value * below, value * above).times(factor)

@@ -160,6 +160,7 @@ def test_lists_nested_into_each_other_are_refused_shortly() -> None:
     assert len(str(caught.value)) < 1000
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     try:
@@ -168,6 +169,7 @@ def test_any_bytes_are_read_or_refused(content: bytes) -> None:
         return
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2000), st.integers(0, 255))
 def test_a_damaged_file_is_read_or_refused(position: int, byte: int) -> None:
     content = bytearray(pickle.dumps(official()))

@@ -3,13 +3,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gpu_optimizer.errors import PrecisionError
 from gpu_optimizer.training.guard_rail import one_at_a_time
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 2, allow_nan=False), max_size=8), st.floats(0, 2))
 def test_what_is_kept_never_costs_more_than_the_limit_together(drops: list[float], limit: float) -> None:
     report = one_at_a_time(
