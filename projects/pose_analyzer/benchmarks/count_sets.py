@@ -146,7 +146,7 @@ def accuracy_markdown(seeds: Sequence[int] = (FIRST_SEED,), *, people: int = 100
         "without pictures; held-out seeds. Exact counts with the exercise given, and recognised by itself (everybody's repetitions).\n\n"
     )
     text += table(rows, "condition") + "\n" + table(rows, "exercise")
-    text += f"\nOf {len(nobody)} people who walk, talk, dance, or do something that is not listed, {len(counted)} were counted"
+    text += f"\nCounted among {len(nobody)} people who walk, talk, dance, or do something that is not listed: {len(counted)}"
     named = ", ".join(f"{r['said']} {r['auto']}" for r in counted)
     text += f" ({named})." if counted else "."
     return text + "\n\nCommand: `python projects/pose_analyzer/benchmarks/count_sets.py`\n"
