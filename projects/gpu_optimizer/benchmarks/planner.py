@@ -62,7 +62,7 @@ MODELS: dict[str, Callable[[], TrainingStep]] = {
     "six stages": stages,
     "resnet50": from_registry("resnet50", 2, "sgd_momentum"),
     "mobilenet_v3_large": from_registry("mobilenet_v3_large", 4, "sgd_momentum"),
-    "vit_b_16": from_registry("vit_b_16", 2, "sgd"),
+    "vit_b_16": from_registry("vit_b_16", 4, "sgd"),
     "stgcn": from_registry("stgcn", 8, "adamw"),
     "unet": from_registry("unet", 1, "adamw"),
     "lstm": from_registry("lstm", 16, "adamw"),
