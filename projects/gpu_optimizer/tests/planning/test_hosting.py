@@ -29,7 +29,17 @@ sys.modules.setdefault("fake_device", fake_device)
 _spec.loader.exec_module(fake_device)
 FakeDevice = fake_device.FakeDevice
 
-CARD = MachineProfile(name="Card", kind="cuda", memory_gib=8, bandwidth_gb_per_s=500, fp32_tflops=20, fp16_tflops=80, source="test")
+CARD = MachineProfile(
+    name="Card",
+    kind="cuda",
+    memory_gib=8,
+    bandwidth_gb_per_s=500,
+    fp32_tflops=20,
+    fp16_tflops=80,
+    source="test",
+    tf32_tflops=40,
+    bf16_tflops=80,
+)
 
 
 class Residual(nn.Module):

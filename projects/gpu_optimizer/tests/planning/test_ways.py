@@ -15,7 +15,17 @@ from gpu_optimizer.profiling import measure_step
 from gpu_optimizer.steps import TrainingStep
 from shared_utils.devices import MachineProfile
 
-CARD = MachineProfile(name="Card", kind="cuda", memory_gib=8, bandwidth_gb_per_s=500, fp32_tflops=20, fp16_tflops=80, source="test")
+CARD = MachineProfile(
+    name="Card",
+    kind="cuda",
+    memory_gib=8,
+    bandwidth_gb_per_s=500,
+    fp32_tflops=20,
+    fp16_tflops=80,
+    source="test",
+    tf32_tflops=40,
+    bf16_tflops=80,
+)
 
 
 class Residual(nn.Module):

@@ -36,7 +36,7 @@ def cost(
     from gpu_optimizer.planning import Plan, parse_bytes
 
     if memory is not None and plan is None:
-        needed, bytes_needed = None, parse_bytes(memory)
+        needed, bytes_needed = None, parse_bytes(memory, name="memory")
     elif plan is not None and memory is None:
         needed = Plan.load(plan)
         bytes_needed = needed.guarded_peak_bytes

@@ -82,7 +82,7 @@ def estimate(
 
     if memory is not None and target != "cuda":
         raise ModelSpecError("--memory: the allowances are those of a GPU; leave out --for cpu, or compare with the peak yourself")
-    there = None if memory is None else parse_bytes(memory)
+    there = None if memory is None else parse_bytes(memory, name="memory")
     check_writable(save, html, pictures=(plot,))
     with working(f"following a step of {model}"):
         step = load_step(model, batch=batch, precision=precision, optimizer=optimizer, accumulation=accumulation)

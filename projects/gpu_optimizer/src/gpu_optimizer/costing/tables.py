@@ -68,7 +68,7 @@ def cost_markdown(costs: CostTable) -> str:
 
 
 def _title(costs: CostTable) -> str:
-    return f"{costs.fitting} offers give a program {costs.memory_bytes / 2**30:.1f} GiB on one device; the cheapest {len(costs.rows)}"
+    return f"{costs.fitting} offers give a program {_gib(costs.memory_bytes)} on one device; the cheapest {len(costs.rows)}"
 
 
 def _shown(costs: CostTable) -> list[tuple[str, Callable[[MachineCost], str]]]:
@@ -77,3 +77,13 @@ def _shown(costs: CostTable) -> list[tuple[str, Callable[[MachineCost], str]]]:
         for name, value in _COLUMNS
         if name not in _OPTIONAL or any(getattr(row, _OPTIONAL[name]) is not None for row in costs.rows)
     ]
+
+
+def _gib(size_bytes: int) -> str:
+    """GiB, or MiB of what would be 0.0 GiB.
+
+    Example:
+        >>> _gib(20 * 2**30), _gib(46 * 2**20)
+        ('20.0 GiB', '46 MiB')
+    """
+    return f"{size_bytes / 2**30:.1f} GiB" if size_bytes >= 2**29 else f"{size_bytes / 2**20:.0f} MiB"

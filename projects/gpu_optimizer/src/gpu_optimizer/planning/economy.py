@@ -116,7 +116,7 @@ def _cheapest_offers(prices: Iterable[Price], profiles: Mapping[str, MachineProf
     names = {id(profile): name for name, profile in profiles.items()}
     best: dict[str, Price] = {}
     for offer in prices:
-        profile = machine_for(offer.gpu or offer.instance, profiles)
+        profile = machine_for(offer.gpu or offer.instance, profiles, memory_gib=offer.gpu_memory_gib)
         name = None if profile is None else names.get(id(profile))
         if name is not None and (name not in best or offer.usd_per_gpu_hour < best[name].usd_per_gpu_hour):
             best[name] = offer

@@ -83,9 +83,7 @@ class Machine:
 
 
 def _profiled(profile: MachineProfile) -> Machine:
-    rates = {"fp32": profile.fp32_tflops, "bf16": profile.fp16_tflops, "fp16": profile.fp16_tflops}
-    if profile.kind == "cuda" and profile.fp16_tflops:
-        rates["tf32"] = profile.fp16_tflops / 2  # TF32 runs at half the dense rate of fp16 on every tensor core since Ampere
+    rates = {"fp32": profile.fp32_tflops, "tf32": profile.tf32_tflops, "bf16": profile.bf16_tflops, "fp16": profile.fp16_tflops}
     known = {name: rate * 1e12 for name, rate in rates.items() if rate}
     if not known:
         raise PlanError(f"{profile.name} has no fp32 or fp16 rate in its profile; add one, or plan on the machine itself")

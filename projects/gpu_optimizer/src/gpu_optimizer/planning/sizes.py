@@ -14,13 +14,14 @@ _UNITS = {"b": 1} | {
 _SIZE = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([a-zA-Z%]*)\s*")
 
 
-def parse_bytes(size: int | float | str, *, whole_bytes: int | None = None) -> int:
+def parse_bytes(size: int | float | str, *, whole_bytes: int | None = None, name: str = "budget") -> int:
     """Bytes from a number or words.
 
     Args:
         size: A number of bytes, or a number with a unit: B, kB, MB, GB, TB (powers of 1000), KiB, MiB, GiB, TiB or
             a bare K, M, G, T (powers of 1024), or % of `whole_bytes`.
         whole_bytes: What a percentage is a share of.
+        name: What it is called in errors.
 
     Raises:
         PlanError: It is no size, is not positive, or a percentage of nothing.
@@ -30,22 +31,22 @@ def parse_bytes(size: int | float | str, *, whole_bytes: int | None = None) -> i
         (1610612736, 2000000000, 4096, 500)
     """
     if isinstance(size, bool) or not isinstance(size, int | float | str):
-        raise PlanError(f"budget: expected bytes or words such as '8GiB', got {type(size).__name__}")
-    value = float(size) if not isinstance(size, str) else _parse(size, whole_bytes)
+        raise PlanError(f"{name}: expected bytes or words such as '8GiB', got {type(size).__name__}")
+    value = float(size) if not isinstance(size, str) else _parse(size, whole_bytes, name)
     if not value >= 1 or value == float("inf"):
-        raise PlanError(f"budget: expected a positive, finite number of bytes, got {size!r}")
+        raise PlanError(f"{name}: expected a positive, finite number of bytes, got {size!r}")
     return int(value)
 
 
-def _parse(words: str, whole_bytes: int | None) -> float:
+def _parse(words: str, whole_bytes: int | None, name: str) -> float:
     match = _SIZE.fullmatch(words)
     unit = match[2].lower() if match else ""
     if match is None or (unit and unit != "%" and unit not in _UNITS):
-        raise PlanError(f"budget: {words!r} is no size; write for example '8GiB', '512MB' or '75%'")
+        raise PlanError(f"{name}: {words!r} is no size; write for example '8GiB', '512MB' or '75%'")
     if unit != "%":
         return float(match[1]) * _UNITS.get(unit, 1)
     if whole_bytes is None:
-        raise PlanError(f"budget: {words!r} of what? A percentage needs a device whose memory is known")
+        raise PlanError(f"{name}: {words!r} of what? A percentage needs a device whose memory is known")
     return float(match[1]) / 100 * whole_bytes
 
 
