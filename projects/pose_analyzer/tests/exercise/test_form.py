@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -164,3 +165,11 @@ def _other(name):
 def test_the_view_is_a_median_over_time():
     assert view_azimuth_deg(np.array([[0.0, 1.0]] * 5 + [[1.0, 0.0]] * 2)) == pytest.approx(90)
     assert math.isnan(view_azimuth_deg(np.full((3, 2), np.nan)))
+
+
+def test_half_a_repetition_is_told_by_about_the_share_that_was_done():
+    (score, *_) = scores("squat", 75.0, fault="half_range", degree=0.5)
+    (finding,) = [f for f in score.findings if f.fault == "half_range"]
+    share = re.search(r"(\d+)% of the range", finding.message)
+    assert share, finding.message
+    assert 35 <= int(share[1]) <= 70

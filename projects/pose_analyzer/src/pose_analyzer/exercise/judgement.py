@@ -263,10 +263,7 @@ class _Judge:
         if fault == "depth_loss":
             c = self._showing(name, list(range_features(self.profile)), degrees, evidence)
             cue = self.profile.cues[0]
-            share = max(1.0 - degrees / abs(cue.work_deg - cue.rest_deg), 0.0)
-            half = share < _HALF
-            text = f"only {share:.0%} of the range" if half else "the range is {degrees:.0f} degrees short"
-            return self._finding("half_range" if half else fault, "range", c, "turn", text)
+            return self._short(c, abs(cue.work_deg - cue.rest_deg))
         rule = next(r for r in RULES if r.name == fault and (self.profile.name in r.exercises or r.name != "asymmetry"))
         # The signature of asymmetry has the side behind that does not lead.
         side = "" if fault != "asymmetry" else self._side("left_" if name.endswith(_MIRRORED) else "right_")
@@ -323,10 +320,18 @@ class _Judge:
             return None
         if c.evidence < self._limit("depth_loss") or c.degrees < 6.0:
             return None
-        half = 1.0 - c.degrees / reach < _HALF
-        text = "only {share:.0%} of the range" if half else "the range is {degrees:.0f} degrees short"
-        sentence = text.replace("{share:.0%}", f"{max(1.0 - c.degrees / reach, 0.0):.0%}")
-        return self._finding("half_range" if half else "depth_loss", "range", c, "turn", sentence)
+        return self._short(c, reach)
+
+    def _short(self, c: _Candidate, whole_deg: float) -> Finding:
+        """A movement that is too short by the candidate's degrees of the whole ones: half of one, or less deep than it should be."""
+        share = 1.0 - c.degrees / whole_deg
+        if share >= _HALF:
+            return self._finding("depth_loss", "range", c, "turn", "the range is {degrees:.0f} degrees short")
+        # The degrees are an estimate from the whole body; what the feature itself has gone was certainly gone.
+        gone, usual = _reach(self.aligned[:, c.column]), _reach(self.mean[:, c.column])
+        share = min(max(share, gone / usual if abs(usual) > 1.0 else 0.0), _HALF)
+        text = f"only {share:.0%} of the range" if share >= 0.05 else "hardly any of the range"
+        return self._finding("half_range", "range", c, "turn", text)
 
     def _on_both_sides(self, c: _Candidate) -> bool:
         """Whether the other side, where it is seen and does the same, falls short as well."""
