@@ -54,19 +54,19 @@ def stages(widths: Iterable[int] = (16, 32, 32, 64, 64, 128)) -> TrainingStep:
     return TrainingStep.of(model, torch.randn(4, 3, 192, 192), optimizer="sgd_momentum")
 
 
-def from_registry(name: str, batch: int, optimizer: str) -> Callable[[], TrainingStep]:
-    return lambda: build(name, batch=batch, device="cpu").replace(optimizer=optimizer)
+def from_registry(name: str, batch: int, optimizer: str, **options: int) -> Callable[[], TrainingStep]:
+    return lambda: build({"model": name} | options, batch=batch, device="cpu").replace(optimizer=optimizer)
 
 
 MODELS: dict[str, Callable[[], TrainingStep]] = {
     "six stages": stages,
-    "resnet50": from_registry("resnet50", 2, "sgd_momentum"),
-    "mobilenet_v3_large": from_registry("mobilenet_v3_large", 4, "sgd_momentum"),
+    "resnet50": from_registry("resnet50", 8, "sgd", image_size=128),
+    "mobilenet_v3_large": from_registry("mobilenet_v3_large", 8, "sgd_momentum", image_size=160),
     "vit_b_16": from_registry("vit_b_16", 4, "sgd"),
     "stgcn": from_registry("stgcn", 8, "adamw"),
-    "unet": from_registry("unet", 1, "adamw"),
+    "unet": from_registry("unet", 4, "adamw", image_size=96),
     "lstm": from_registry("lstm", 16, "adamw"),
-    "llama-block": from_registry("llama-block", 1, "sgd"),
+    "llama-block": from_registry("llama-block", 4, "sgd", sequence_length=256, hidden_size=512, num_attention_heads=8),
 }
 
 

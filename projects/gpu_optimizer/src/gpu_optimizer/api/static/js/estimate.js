@@ -80,7 +80,7 @@ function show(result) {
 
 function showPlan(plan, model) {
   redraw = () => {};
-  const actions = plan.blocks.map((block) => [block.name, block.action === "offload" ? "moved to the host" : "computed again", block.saved_bytes, block.time_s]);
+  const actions = plan.blocks.map((block) => [block.name, block.action === "recompute" ? "computed again" : "moved to the host", block.saved_bytes, block.time_s]);
   byId("estimate-result").replaceChildren(
     el(
       "div",
