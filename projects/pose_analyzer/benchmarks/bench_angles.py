@@ -42,7 +42,7 @@ def looks_markdown(*, cache: Path | None = CACHE) -> list[str]:
     text = [
         "### Several looks",
         "",
-        "The same scenes with `detection.looks`: near side, all cameras and sizes, the readings that MediaPipe gives too; degrees, median /",
+        "The same scenes with `detection.looks`: near side, all cameras and sizes; readings that MediaPipe gives too; degrees: median /",
         "95th percentile; then how many cells of azimuth and height are better / alike / worse than MediaPipe's raw angle with the most",
         "looks, told as above.",
         "",
