@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from _residual import CARD, residual_net
 from torch import nn
 
 from gpu_optimizer.errors import PlanError, StepError
@@ -21,7 +22,6 @@ from gpu_optimizer.planning.solver import chosen
 from gpu_optimizer.planning.table import OPTIMIZER
 from gpu_optimizer.planning.treatment import Treatment, on_host
 from gpu_optimizer.steps import TrainingStep
-from shared_utils.devices import MachineProfile
 
 _spec = importlib.util.spec_from_file_location("fake_device", Path(__file__).parents[1] / "training" / "fake_device.py")
 fake_device = importlib.util.module_from_spec(_spec)
@@ -29,31 +29,9 @@ sys.modules.setdefault("fake_device", fake_device)
 _spec.loader.exec_module(fake_device)
 FakeDevice = fake_device.FakeDevice
 
-CARD = MachineProfile(
-    name="Card",
-    kind="cuda",
-    memory_gib=8,
-    bandwidth_gb_per_s=500,
-    fp32_tflops=20,
-    fp16_tflops=80,
-    source="test",
-    tf32_tflops=40,
-    bf16_tflops=80,
-)
-
-
-class Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.up, self.down, self.norm = nn.Linear(width, 4 * width), nn.Linear(4 * width, width), nn.LayerNorm(width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.down(nn.functional.gelu(self.up(self.norm(x))))
-
 
 def net(blocks: int = 3, width: int = 128) -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(*(Residual(width) for _ in range(blocks)))
+    return residual_net(blocks, width)
 
 
 SAMPLE = torch.randn(2048, 128, generator=torch.Generator().manual_seed(0))

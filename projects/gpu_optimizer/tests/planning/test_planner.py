@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 import torch
+from _residual import Residual, residual_net
 from prometheus_client import CollectorRegistry
 from torch import nn
 
@@ -18,18 +19,8 @@ from gpu_optimizer.steps import TrainingStep
 from shared_utils.devices import MachineProfile
 
 
-class Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.up, self.down, self.norm = nn.Linear(width, 4 * width), nn.Linear(4 * width, width), nn.LayerNorm(width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.down(nn.functional.gelu(self.up(self.norm(x))))
-
-
 def net(width: int = 32, blocks: int = 5) -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(*(Residual(width) for _ in range(blocks)))
+    return residual_net(blocks, width)
 
 
 def quick(model, sample, budget, **rest) -> Plan:

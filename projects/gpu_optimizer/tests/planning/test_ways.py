@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import torch
+from _residual import CARD, Residual, residual_net
 from torch import nn
 
 from gpu_optimizer.costing import Price, PriceBook
@@ -15,31 +16,9 @@ from gpu_optimizer.profiling import measure_step
 from gpu_optimizer.steps import TrainingStep
 from shared_utils.devices import MachineProfile
 
-CARD = MachineProfile(
-    name="Card",
-    kind="cuda",
-    memory_gib=8,
-    bandwidth_gb_per_s=500,
-    fp32_tflops=20,
-    fp16_tflops=80,
-    source="test",
-    tf32_tflops=40,
-    bf16_tflops=80,
-)
-
-
-class Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.up, self.down, self.norm = nn.Linear(width, 4 * width), nn.Linear(4 * width, width), nn.LayerNorm(width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.down(nn.functional.gelu(self.up(self.norm(x))))
-
 
 def net(blocks: int = 3) -> nn.Sequential:
-    torch.manual_seed(0)
-    return nn.Sequential(*(Residual(32) for _ in range(blocks)))
+    return residual_net(blocks, 32)
 
 
 SAMPLE = torch.randn(512, 32, generator=torch.Generator().manual_seed(0))
