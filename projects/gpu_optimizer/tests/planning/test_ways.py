@@ -171,3 +171,10 @@ def test_many_machines_of_one_kind_cost_one_trace(monkeypatch) -> None:
     made = cheapest_plans(step, book=book, known=_cards(), ledger=ErrorLedger(None), search=("checkpoint",))
     assert len(made) == 2
     assert len(traced) == 1
+
+
+@pytest.mark.parametrize(("memory_gib", "said"), [(0.4, True), (8, False)])
+def test_a_card_that_is_too_small_for_what_comes_beside_the_tensors_is_noted(memory_gib, said) -> None:
+    """The tensors fit 0.4 GiB; the CUDA context alone takes more."""
+    made = quick(net(1), SAMPLE, "300MiB", search=("checkpoint",), device=CARD.model_copy(update={"memory_gib": memory_gib}))
+    assert any("for the CUDA context; Card has" in note for note in made.notes) == said

@@ -20,7 +20,9 @@ from gpu_optimizer.planning.sizes import format_bytes
 from gpu_optimizer.planning.solver import Choice, CostTable, chosen, smallest, solve
 from gpu_optimizer.planning.table import OPTIMIZER
 from gpu_optimizer.planning.writing import written
+from gpu_optimizer.profiling.capacity import device_need
 from gpu_optimizer.profiling.profile import MemoryProfile
+from gpu_optimizer.profiling.profile_table import words
 
 _ROUNDS = 6  # of solving, tracing and correcting the table by what it was wrong
 
@@ -33,7 +35,19 @@ def answer(request: Request) -> Plan:
     """
     notes: list[str] = []
     best, seen = _search(request, _timed_ways(request, notes), notes)
+    notes += _too_much_for_the_card(request, best)
     return written(request, best, seen, notes)
+
+
+def _too_much_for_the_card(request: Request, found: Found) -> list[str]:
+    """What a budget of tensors leaves out: the allocator's segments, the libraries and the context must fit the card as well."""
+    there = request.machine.memory_bytes
+    if request.machine.kind != "cuda" or there is None:
+        return []
+    need = device_need(found.profile, margin=request.margin)
+    if need.fits(there):
+        return []
+    return [f"{need}; {request.machine.name} has {words(there)}: torch may get by with it, more slowly; plan for less to be safe"]
 
 
 def _timed_ways(request: Request, notes: list[str]) -> list[Way]:
