@@ -83,15 +83,23 @@ class Way:
         title: What it is.
         optimizer: Its optimizer.
         change: What is done to the model first.
+        search: What a plan may change.
     """
 
     title: str
     optimizer: str
     change: Callable[[TrainingStep], TrainingStep]
+    search: frozenset[str] = frozenset({"checkpoint"})
 
 
 WAYS = (
     Way(title="all weights in fp32, AdamW", optimizer="adamw", change=lambda step: step),
+    Way(
+        title="the same, what does not fit on the host",
+        optimizer="adamw",
+        change=lambda step: step,
+        search=frozenset({"checkpoint", "offload"}),
+    ),
     Way(title="all weights in fp32, SGD", optimizer="sgd", change=lambda step: step),
     Way(title="bf16 weights frozen, adapters of rank 16, AdamW", optimizer="adamw", change=adapters),
 )
@@ -111,7 +119,7 @@ def made(way: Way, spec: dict[str, object], cards: tuple[tuple[str, str], ...], 
             continue
         tell(f"{way.title}: planning for {budget}")
         try:
-            answers.append(plan(step, budget=budget, device=machines[key], search={"checkpoint"}, ledger=ErrorLedger(None)))
+            answers.append(plan(step, budget=budget, device=machines[key], search=way.search, ledger=ErrorLedger(None)))
         except BudgetError as error:
             answers.append(error)
     return answers
@@ -124,7 +132,10 @@ def row(answers: list[Plan | BudgetError]) -> list[str]:
         if isinstance(answer, BudgetError):
             cells.append("does not fit")
         else:
-            cells.append(f"{format_bytes(answer.predicted_peak_bytes)}, {len(answer.recomputed)} recomputed, ~{answer.predicted_s:.2g} s")
+            host = ", optimizer on the host" if answer.optimizer_on_host else ""
+            moved = f", {len(answer.offloaded)} offloaded" if answer.offloaded else ""
+            done = f"{len(answer.recomputed)} recomputed{moved}{host}"
+            cells.append(f"{format_bytes(answer.predicted_peak_bytes)}, {done}, ~{answer.predicted_s:.2g} s")
     refused = [answer for answer in answers if isinstance(answer, BudgetError)]
     least = "" if not refused else format_bytes(refused[-1].smallest_bytes)
     if len(refused) == len(answers):
