@@ -205,6 +205,10 @@ def test_a_page_that_needs_a_token_asks_for_it(open_page):
         tab.click("#token-dialog .primary")
         assert tab.wait_for_selector("[data-testid=tile-host]").is_visible()
         assert not tab.is_visible("#token-dialog")
+        # A refusal of a call that went out before the token was given tries again with it and asks nobody.
+        late = "async () => (await import('/assets/shared/js/api.js')).requestToken(false, null)"
+        assert tab.evaluate(late) is True
+        assert not tab.is_visible("#token-dialog")
         tab.close()
 
 

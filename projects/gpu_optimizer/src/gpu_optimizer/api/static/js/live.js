@@ -80,6 +80,7 @@ export class LiveView {
 
   connect() {
     clearTimeout(this.timer);
+    const used = token();
     const socket = (this.socket = openSocket("/v1/live"));
     let opened = false;
     socket.addEventListener("open", () => (opened = true));
@@ -89,7 +90,7 @@ export class LiveView {
       this.say("The connection is lost; trying again …");
       // Browsers do not say why a socket was refused; a call does.
       if (!opened && (await refusedForToken())) {
-        if (await requestToken(token() !== null)) this.connect();
+        if (await requestToken(used !== null, used)) this.connect();
         else this.say("Without the token nothing can be shown. Reload to be asked again.");
         return;
       }

@@ -1,6 +1,6 @@
 // The live view: what arrives of a stream goes to the picture, the numbers, the strips and the table.
 
-import { ApiError, get, openSocket, post, remove, requestToken } from "../shared/js/api.js";
+import { ApiError, get, openSocket, post, remove, requestToken, token } from "../shared/js/api.js";
 import { Cues, Sound, Voice } from "./cues.js";
 import { byId, el, icon, saveAs, setText } from "../shared/js/dom.js";
 import { EventsTable } from "./events-table.js";
@@ -133,12 +133,13 @@ export class Live {
 
   /** Ask why a connection did not open: the browser does not tell. */
   async probe(path, source) {
+    const used = token();
     try {
       await get(path, { quiet: true });
       return "retry";
     } catch (error) {
       if (!(error instanceof ApiError) || error.status === 0 || error.status >= 500) return "retry";
-      if (error.status === 401) return (await requestToken(true)) ? "again" : { fatal: "The server needs a token." };
+      if (error.status === 401) return (await requestToken(true, used)) ? "again" : { fatal: "The server needs a token." };
       if (error.status === 404 && source.spec && source === this.source) {
         // The server has started anew and forgotten the stream that this page had it make.
         this.owned = null;

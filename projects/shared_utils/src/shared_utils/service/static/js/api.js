@@ -48,8 +48,13 @@ export function onTokenNeeded(ask) {
   askForToken = ask;
 }
 
-/** Ask for a token; several askers share one dialog. */
-export function requestToken(wasWrong) {
+/**
+ * Ask for a token; several askers share one dialog, and who was refused with an older one than there is now just tries again.
+ * @param {boolean} wasWrong whether a token was refused, rather than none given
+ * @param {string | null} used the token that was refused
+ */
+export function requestToken(wasWrong, used = token()) {
+  if (asking === null && token() !== used) return Promise.resolve(true);
   asking ??= askForToken(wasWrong).then((given) => {
     asking = null;
     if (given) keepToken(given);
@@ -80,13 +85,14 @@ export async function call(path, { method = "GET", json, body, keepalive = false
   const options = { method, body, keepalive, signal, headers: headersWith(json === undefined ? {} : { "Content-Type": "application/json" }) };
   if (json !== undefined) options.body = JSON.stringify(json);
   let response;
+  const used = token();
   try {
     response = await fetch(path, options);
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new ApiError(0);
   }
-  if (response.status === 401 && !quiet && (await requestToken(token() !== null))) return call(path, { method, json, body, keepalive, signal });
+  if (response.status === 401 && !quiet && (await requestToken(used !== null, used))) return call(path, { method, json, body, keepalive, signal });
   if (!response.ok) throw new ApiError(response.status, await problemOf(response));
   return response;
 }
