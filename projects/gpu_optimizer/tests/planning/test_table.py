@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+from _residual import Residual
 from torch import nn
 
 from gpu_optimizer.errors import CheckpointError
@@ -14,15 +15,6 @@ from gpu_optimizer.planning.scenario import Scenario
 from gpu_optimizer.planning.solver import CostTable
 from gpu_optimizer.planning.treatment import Treatment
 from gpu_optimizer.steps import TrainingStep
-
-
-class Residual(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.up, self.down, self.norm = nn.Linear(width, 4 * width), nn.Linear(4 * width, width), nn.LayerNorm(width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.down(nn.functional.gelu(self.up(self.norm(x))))
 
 
 def scenario_of(model: nn.Module, sample: torch.Tensor, **rest) -> tuple[Scenario, CostTable]:
